@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Usage: check.sh VENV lint|test [PYTEST-ARGUMENT...]
+# `lint` checks the source only; `test` does that and then runs the tests. The first failure ends it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bin=$1/bin
+what=$2
+shift 2
+
+# step NAME COMMAND...: say what runs, show its output, and how long it took.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || { printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - start)) >&2; exit 1; }
+    printf '== %s: ok, %d s\n' "$name" $((SECONDS - start))
+}
+
+news() {
+    local report
+    report=$("$bin/towncrier" build --draft --version draft 2>&1) || { printf '%s\n' "$report"; return 1; }
+}
+
+step 'ruff check' "$bin/ruff" check --quiet
+step 'ruff format' "$bin/ruff" format --check --quiet
+step 'types (mypy)' "$bin/mypy" --no-error-summary
+step 'layers (import-linter)' "$bin/lint-imports" --no-logo
+step 'news fragments' news
+
+if [[ $what == test ]]; then
+    step 'tests (pytest)' "$bin/pytest" "$@"
+fi
+printf '\nAll checks passed.\n'
