@@ -1,0 +1,1 @@
+"""What a payload may be: codecs, payload types, boxed errors and pointers to functions."""
