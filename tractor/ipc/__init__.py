@@ -1,0 +1,1 @@
+"""Moving frames between actors: addresses, transports, channels and the server."""

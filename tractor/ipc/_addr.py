@@ -1,0 +1,178 @@
+"""Where an actor listens: address types, their wire spelling, and the table of transports."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+from tractor.ipc._rtdir import get_rt_dir
+
+type ProtoKey = Literal["tcp", "uds"]
+
+#: Bytes of `sockaddr_un.sun_path`, the terminating NUL included (`man 7 unix`).
+_SUN_PATH_LIMIT = 104 if sys.platform == "darwin" else 108
+
+
+@runtime_checkable
+class Address(Protocol):
+    """What every transport's address type offers."""
+
+    proto_key: ClassVar[ProtoKey]
+
+    def unwrap(self) -> tuple[Any, ...]:
+        """Return the plain tuple that a user would write."""
+
+    @property
+    def maddr(self) -> str:
+        """The multiaddr spelling, which is also the one on the wire."""
+
+    @classmethod
+    def get_random(cls, name: str) -> Self:
+        """Return an address nobody else uses, for an actor called `name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TCPAddress:
+    """A TCP host and port; port 0 asks the system for a free one."""
+
+    proto_key: ClassVar[ProtoKey] = "tcp"
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        ipaddress.ip_address(self.host)
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"TCP port out of range: {self.port}")
+
+    def unwrap(self) -> tuple[str, int]:
+        """Return `(host, port)`."""
+        return (self.host, self.port)
+
+    @property
+    def bindspace(self) -> str:
+        """The host."""
+        return self.host
+
+    @property
+    def maddr(self) -> str:
+        """`/ip4/HOST/tcp/PORT` or `/ip6/HOST/tcp/PORT`."""
+        return f"/ip{ipaddress.ip_address(self.host).version}/{self.host}/tcp/{self.port}"
+
+    @classmethod
+    def get_random(cls, name: str) -> Self:  # noqa: ARG003 - the system picks the port; UDS needs the name
+        """Return a loopback address whose port the system picks at bind time."""
+        return cls("127.0.0.1", 0)
+
+    def __str__(self) -> str:
+        return self.maddr
+
+
+@dataclass(frozen=True, slots=True)
+class UDSAddress:
+    """A Unix-domain socket file: its directory and its name in there."""
+
+    proto_key: ClassVar[ProtoKey] = "uds"
+    filedir: str
+    filename: str
+
+    def __post_init__(self) -> None:
+        if not self.filename or self.filename in (".", "..") or "/" in self.filename or "\0" in self.filename:
+            raise ValueError(f"not a socket file name: {self.filename!r}")
+
+    def unwrap(self) -> tuple[str, str]:
+        """Return `(directory, file name)`."""
+        return (self.filedir, self.filename)
+
+    @property
+    def bindspace(self) -> Path:
+        """The directory."""
+        return Path(self.filedir)
+
+    @property
+    def sockpath(self) -> Path:
+        """The socket file."""
+        return Path(self.filedir) / self.filename
+
+    @property
+    def maddr(self) -> str:
+        """`/unix/PATH`."""
+        return "/unix" + os.path.join("/", self.filedir, self.filename)
+
+    @classmethod
+    def get_random(cls, name: str) -> Self:
+        """Return `NAME@PID.sock` in the runtime directory."""
+        return cls.from_path(get_sockname(name, os.getpid(), get_rt_dir()))
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """Split a socket file's path."""
+        path = Path(path)
+        return cls(str(path.parent), path.name)
+
+    def __str__(self) -> str:
+        return self.maddr
+
+
+def get_sockname(name: str, pid: int, bindspace: Path) -> Path:
+    """Return the socket path of the actor `name` in process `pid`.
+
+    A name that is unsafe as a file name or too long is replaced by a digest of it, so the path is always inside
+    `bindspace` and shorter than the platform's limit. Raises `ValueError` where `bindspace` leaves no room.
+    """
+    suffix = f"@{pid}.sock"
+    unsafe = not name or "/" in name or "\0" in name or name.startswith(".") or ".." in name
+    budget = _SUN_PATH_LIMIT - 1 - len(os.fsencode(bindspace)) - 1 - len(suffix)
+    too_long = len(os.fsencode(name)) > budget
+    if unsafe or too_long:
+        import hashlib
+
+        digest = f"actor.{hashlib.blake2b(name.encode(errors='surrogateescape'), digest_size=6).hexdigest()}"
+        if len(digest) > budget:
+            raise ValueError(
+                f"the directory {bindspace} leaves no room for a socket name: name was unsafe: {unsafe}, "
+                f"name was over budget: {too_long}, AF_UNIX path limit: {_SUN_PATH_LIMIT}"
+            )
+        name = digest
+    return bindspace / (name + suffix)
+
+
+ADDRESS_TYPES: dict[str, type[TCPAddress | UDSAddress]] = {"tcp": TCPAddress, "uds": UDSAddress}
+
+
+def get_address_cls(proto_key: str) -> type[TCPAddress | UDSAddress]:
+    """Return the address type of a transport; `ValueError` for one we do not have."""
+    try:
+        return ADDRESS_TYPES[proto_key]
+    except KeyError:
+        raise ValueError(f"unknown transport {proto_key!r}; choose one of {sorted(ADDRESS_TYPES)}") from None
+
+
+def parse_maddr(text: str) -> TCPAddress | UDSAddress:
+    """Return the address a multiaddr string names; `ValueError` for protocols we do not have."""
+    parts = text.split("/")
+    match parts:
+        case ["", "ip4" | "ip6", host, "tcp", port] if port.isdigit():
+            return TCPAddress(host, int(port))
+        case ["", "unix", *rest] if rest and rest[-1]:
+            return UDSAddress.from_path("/" + "/".join(rest))
+    raise ValueError(f"Unsupported multiaddr protocol combo: {text!r} (we have /ip4|ip6/HOST/tcp/PORT and /unix/PATH)")
+
+
+def wrap_address(addr: object) -> TCPAddress | UDSAddress:
+    """Return the address object for what a user may write: an address, a tuple or list, or a multiaddr string."""
+    match addr:
+        case TCPAddress() | UDSAddress():
+            return addr
+        case (str(host), int(port)):
+            return TCPAddress(host, port)
+        case (str() | Path() as filedir, str(filename)):
+            return UDSAddress(str(filedir), filename)
+        case str() if addr.startswith("/"):
+            return parse_maddr(addr)
+    raise ValueError(
+        f"not an address: {addr!r}; write (host, port), (directory, socket file name) or a multiaddr such as /ip4/127.0.0.1/tcp/1616"
+    )

@@ -1,0 +1,49 @@
+"""TCP: listen and connect."""
+
+import socket
+
+import trio
+
+from tractor.ipc._addr import TCPAddress
+from tractor.ipc._transport import SocketTransport
+
+
+def listen(addr: TCPAddress) -> tuple[socket.socket, TCPAddress]:
+    """Bind and listen; return the socket and the address with its real port. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in addr.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((addr.host, addr.port))
+        sock.listen(128)
+    except OSError as exc:
+        sock.close()
+        raise ConnectionError(exc.errno, f"cannot listen on {addr}: {exc.strerror}") from exc
+    return sock, TCPAddress(*sock.getsockname()[:2])
+
+
+def accepted(sock: socket.socket) -> SocketTransport:
+    """Wrap a socket that `accept` returned."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SocketTransport(
+        sock, laddr=TCPAddress(*sock.getsockname()[:2]), raddr=TCPAddress(*sock.getpeername()[:2])
+    )
+
+
+async def connect(addr: TCPAddress) -> SocketTransport:
+    """Connect; raises `OSError` when nobody listens there."""
+    family = socket.AF_INET6 if ":" in addr.host else socket.AF_INET
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        await sock.connect((addr.host, addr.port))
+    except BaseException:
+        sock.close()
+        raise
+    return accepted(_take(sock))
+
+
+def _take(sock: trio.socket.SocketType) -> socket.socket:
+    """Return a plain socket that owns the descriptor of a trio one."""
+    plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    return plain
