@@ -1,0 +1,1 @@
+"""The trio half of the protocol: actors, requests, contexts, streams and portals."""

@@ -1,0 +1,311 @@
+"""An actor: its identity, its peers, the requests it serves, and how it comes to its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import trio
+
+from tractor._errors import RemoteProtocolError, TransportClosed
+from tractor._ids import Aid, new_uuid
+from tractor.ipc._addr import TCPAddress, UDSAddress
+from tractor.ipc._channel import Channel
+from tractor.ipc._server import Server, connect
+from tractor.ipc._transport import Buffer
+from tractor.log import get_logger
+from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._errbox import pack_error
+from tractor.msg._types import Bye, Cancel, Hello
+from tractor.runtime._expose import Exposed
+from tractor.runtime._handshake import Refused, hear_hello, say_hello
+from tractor.runtime._portal import Portal
+from tractor.runtime._router import Router
+from tractor.runtime._serve import SelfMethod, Served, serve_request
+from tractor.runtime._vars import RuntimeVars
+from tractor.trionics._shields import lift_shields
+from tractor.wire._kinds import MAX_BODY, Kind
+
+log = get_logger(__name__)
+
+#: Seconds a connection has to say who it is.
+HANDSHAKE_TIMEOUT = 10.0
+
+
+class Actor:
+    """One actor of this process. Made by `open_root_actor()` or for a child, never by hand.
+
+    `name` need not be unique; `uuid` is. `modules` maps exposed modules to their files.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        variables: RuntimeVars,
+        modules: dict[str, str],
+        uuid: str | None = None,
+        is_registrar: bool = False,
+        loglevel: str | None = None,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.aid = Aid(name, uuid or new_uuid(), os.getpid(), is_registrar)
+        self.vars = variables
+        self.loglevel = loglevel
+        self.exposed = Exposed(modules)
+        #: Closed when the actor ends, on every path; for what should live as long as it does.
+        self.lifetime_stack = ExitStack()
+        #: The live channels to each peer, by uuid.
+        self.peers: dict[str, list[Router]] = {}
+        #: The channel to the parent, for a child.
+        self.parent: Router | None = None
+        self.self_methods: dict[str, SelfMethod] = {"cancel": self._serve_cancel}
+        #: The table of names, in the actor that keeps it; discovery's own.
+        self.registrar: object = None
+        self.served: dict[Served, None] = {}
+        self.server = Server(self._serve_connection, limit=max_body)
+        #: Tokens of children that are expected to connect back, and what to do with their channels.
+        self.expected: dict[bytes, Callable[[Channel, Hello], Awaitable[None]]] = {}
+        #: Called with a channel's router once it is lost.
+        self.on_peer_lost: list[Callable[[Router], None]] = []
+        #: Awaited before the channels are closed, each for a bounded time.
+        self.farewells: list[Callable[[], Awaitable[None]]] = []
+        self.max_body = max_body
+        #: The spawn backend for its children.
+        self.start_method = variables._start_method
+        self.cancel_called = False
+        #: Who asked this actor to end.
+        self.cancel_caller: tuple[str, str] | None = None
+        #: When the asker means to use force, in trio's clock.
+        self.cancel_deadline: float | None = None
+        #: How this actor ends, as it will tell its peers.
+        self.bye = Bye("returned", None, "", None)
+        #: Set when this actor's requests have ended after a cancellation.
+        self.cancel_complete = trio.Event()
+        #: Cancelled when the actor is: the block of the root actor, or the main task of a child.
+        self.body_scope = trio.CancelScope()
+        self._idle = trio.Event()
+        self._services: trio.Nursery | None = None
+        self._requests: trio.Nursery | None = None
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.aid}>"
+
+    @property
+    def name(self) -> str:
+        """The actor's name."""
+        return self.aid.name
+
+    @property
+    def uid(self) -> tuple[str, str]:
+        """`(name, uuid)`."""
+        return self.aid.uid
+
+    @property
+    def pid(self) -> int | None:
+        """The process it lives in."""
+        return self.aid.pid
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the first actor of its tree."""
+        return self.vars._is_root
+
+    @property
+    def is_registrar(self) -> bool:
+        """Whether it keeps the names of the tree's actors."""
+        return self.aid.is_registrar
+
+    @property
+    def enable_modules(self) -> dict[str, str]:
+        """The exposed modules and their files."""
+        return self.exposed.modules
+
+    @property
+    def accept_addrs(self) -> list[tuple[Any, ...]]:
+        """Where it listens, as plain tuples."""
+        return [addr.unwrap() for addr in self.server.addrs]
+
+    @property
+    def accept_addr(self) -> tuple[Any, ...]:
+        """The first of `accept_addrs`."""
+        return self.accept_addrs[0]
+
+    def run_in(self, services: trio.Nursery, requests: trio.Nursery) -> None:
+        """Start living: the runtime's tasks go to `services`, those of peers' requests to `requests`."""
+        self._services = services
+        self._requests = requests
+
+    @property
+    def services(self) -> trio.Nursery:
+        """Where the runtime's own tasks run; shielded from the cancellation of user code."""
+        assert self._services is not None, f"{self!r} is not running"
+        return self._services
+
+    def get_parent(self) -> Portal:
+        """Return a portal to the parent; `RuntimeError` in a root actor."""
+        if self.parent is None:
+            raise RuntimeError("a root actor has no parent")
+        return Portal(self.parent)
+
+    # Peers.
+
+    async def serve_channel(
+        self, channel: Channel, *, before_loss: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Route the frames of a channel whose handshake is done, until it is lost.
+
+        `before_loss` is awaited, bounded by its owner, before the tasks that wait on the channel are told: it is the
+        chance to learn how the peer ended.
+        """
+        router = self.add_router(channel)
+        try:
+            await channel.run(router.on_frame)
+            if before_loss is not None:
+                await before_loss()
+        finally:
+            channel.abort(channel.exit)
+            self._forget(router)
+
+    def add_router(self, channel: Channel) -> Router:
+        """Make the router of a channel whose peer is known, and list it among the peers."""
+        assert channel.aid is not None, "the handshake is done"
+        existing = [r for r in self.peers.get(channel.aid.uuid, []) if r.channel is channel]
+        if existing:
+            return existing[0]
+        router = Router(
+            channel,
+            self.aid,
+            on_request=lambda router, did, flags, body: serve_request(self, router, did, flags, body),
+            on_channel_frame=self._on_channel_frame,
+        )
+        self.peers.setdefault(router.peer.uuid, []).append(router)
+        return router
+
+    def _forget(self, router: Router) -> None:
+        routers = self.peers.get(router.peer.uuid, [])
+        if router in routers:
+            routers.remove(router)
+        if not routers:
+            self.peers.pop(router.peer.uuid, None)
+        router.lose(router.channel.loss())
+        for listener in self.on_peer_lost:
+            listener(router)
+
+    def _on_channel_frame(self, router: Router, kind: int, body: Buffer) -> None:
+        if kind != Kind.BYE:
+            raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")
+        try:
+            router.channel.bye = get_codec().decoder(Bye)(body)
+        except DecodeError as exc:
+            raise RemoteProtocolError(f"malformed BYE: {exc}") from exc
+
+    async def _serve_connection(self, channel: Channel) -> None:
+        """Serve a connection that somebody has made to our server; a bad one is dropped quietly."""
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT):
+                say_hello(channel, self.aid, self.server.addrs)
+                hello = await hear_hello(channel)
+        except (TransportClosed, Refused, trio.TooSlowError) as exc:
+            log.info("connection dropped", extra={"cause": str(exc) or "no handshake in time"})
+            channel.abort()
+            return
+        except BaseException:
+            channel.abort()
+            raise
+        if hello.token:
+            welcome = self.expected.pop(hello.token, None)
+            if welcome is None:
+                log.warning("connection with a wrong token dropped", extra={"peer": channel.peer_name})
+                channel.abort()
+                return
+            await welcome(channel, hello)
+        elif hello.is_probe:
+            await channel.aclose()
+        else:
+            await self.serve_channel(channel)
+
+    async def connect(self, addr: TCPAddress | UDSAddress, *, token: bytes = b"") -> Router:
+        """Connect to an actor and serve the channel until it is lost; `OSError` when nobody is there."""
+        with trio.fail_after(HANDSHAKE_TIMEOUT):
+            channel = Channel(await connect(addr), dialer=True, limit=self.max_body)
+            try:
+                say_hello(channel, self.aid, self.server.addrs, token=token)
+                await hear_hello(channel)
+            except Refused as exc:
+                channel.abort()
+                raise ConnectionRefusedError(f"the actor at {addr} is leaving") from exc
+            except BaseException:
+                channel.abort()
+                raise
+        router = self.add_router(channel)
+        self.services.start_soon(self.serve_channel, channel)
+        return router
+
+    # Requests.
+
+    def start_request(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a request's task."""
+        assert self._requests is not None, f"{self!r} is not running"
+        self._requests.start_soon(func, *args)
+
+    def request_done(self, served: Served) -> None:
+        """Forget a request that has ended."""
+        self.served.pop(served, None)
+        if not self.served:
+            self._idle.set()
+
+    def lift_shields(self) -> int:
+        """Take the shields from every request's task; return how many there were."""
+        return lift_shields(self._requests) if self._requests is not None else 0
+
+    # The end.
+
+    def exit_soon(self, cause: BaseException) -> None:
+        """End this actor because `KeyboardInterrupt` or `SystemExit` left one of its tasks."""
+        how = "interrupted" if isinstance(cause, KeyboardInterrupt) else "exited"
+        self.cancel_soon(how=how, detail=repr(cause))
+
+    def cancel_soon(
+        self,
+        *,
+        canceller: tuple[str, str] | None = None,
+        how: str = "cancelled",
+        detail: str = "",
+        grace: float | None = None,
+    ) -> None:
+        """Ask this actor to end; returns at once. Only the first call counts."""
+        if self.cancel_called:
+            return
+        self.cancel_called = True
+        self.cancel_caller = canceller
+        if grace is not None:
+            self.cancel_deadline = trio.current_time() + grace
+        self.bye = Bye(how, canceller, detail, None)
+        if self._services is not None:
+            self._services.start_soon(self._cancel_requests)
+
+    def crashed(self, exc: BaseException, how: str = "crashed") -> None:
+        """Note the error that ends this actor, for the farewell."""
+        self.bye = Bye(how, None, f"{type(exc).__name__}: {exc}", pack_error(exc, self.aid.uid))
+
+    async def _serve_cancel(self, served: Served, grace: float | None = None) -> bool:
+        """The request `self:cancel`: acknowledged when every other request has ended."""
+        self.cancel_soon(canceller=served.peer.uid, grace=grace)
+        await self.cancel_complete.wait()
+        return True
+
+    async def _cancel_requests(self) -> None:
+        self.body_scope.cancel(reason=f"actor {self.name!r} was cancelled")
+        await self.end_requests(self.cancel_caller or self.aid.uid)
+        self.cancel_complete.set()
+
+    async def end_requests(self, canceller: tuple[str, str]) -> None:
+        """Cancel every request and wait until all have ended; the runtime's own (`self:…`) are not among them."""
+        while self.served:
+            for served in list(self.served):
+                served.cancel_task(Cancel(canceller, "its actor was cancelled"))
+            self._idle = trio.Event()
+            await self._idle.wait()

@@ -1,0 +1,61 @@
+"""The first exchange on a channel: who is there."""
+
+from __future__ import annotations
+
+import os
+
+from tractor._errors import RemoteProtocolError, TransportClosed
+from tractor._ids import Aid
+from tractor.ipc._addr import TCPAddress, UDSAddress, parse_maddr
+from tractor.ipc._channel import Channel
+from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._types import PROTOCOL_VERSION, Bye, Hello
+from tractor.wire._kinds import Kind
+
+
+class Refused(Exception):
+    """The peer has said goodbye instead of hello."""
+
+    def __init__(self, bye: Bye) -> None:
+        super().__init__(bye.detail)
+        self.bye = bye
+
+
+def say_hello(
+    channel: Channel, local: Aid, addrs: list[TCPAddress | UDSAddress], *, token: bytes = b""
+) -> None:
+    """Send our half of the handshake."""
+    hello = Hello(
+        PROTOCOL_VERSION,
+        local.name,
+        local.uuid,
+        local.pid or os.getpid(),
+        local.is_registrar,
+        local.is_probe,
+        [addr.maddr for addr in addrs],
+        token,
+    )
+    channel.post(Kind.HELLO, 0, 0, get_codec().encode(hello))
+
+
+async def hear_hello(channel: Channel) -> Hello:
+    """Wait for the peer's half and note who it is.
+
+    Raises `TransportClosed` for anything else than a hello of our version, and `Refused` for a goodbye.
+    """
+    kind, _, did, body = await channel.receive_first()
+    codec = get_codec()
+    try:
+        if kind == Kind.BYE:
+            raise Refused(codec.decoder(Bye)(body))
+        if kind != Kind.HELLO or did:
+            raise RemoteProtocolError(f"the connection began with {Kind(kind).name}, not with HELLO")
+        hello: Hello = codec.decoder(Hello)(body)
+        if hello.protocol != PROTOCOL_VERSION:
+            raise RemoteProtocolError(f"the peer speaks protocol {hello.protocol}, we speak {PROTOCOL_VERSION}")
+        addrs = [parse_maddr(text) for text in hello.addrs]
+    except (DecodeError, RemoteProtocolError, ValueError) as exc:
+        raise TransportClosed(f"handshake failed: {exc}", src_exc=exc) from exc
+    channel.aid = Aid(hello.name, hello.uuid, hello.pid, hello.is_registrar, hello.is_probe)
+    channel.peer_addrs = addrs
+    return hello

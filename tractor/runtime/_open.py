@@ -1,0 +1,95 @@
+"""The opener's task of a context: how its block is entered and, above all, how it is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import trio
+
+from tractor.msg._boxed import ContextCancelled
+from tractor.msg._codec import get_codec
+from tractor.msg._types import Start
+from tractor.runtime._context import Context
+from tractor.runtime._router import Router
+from tractor.wire._dialog import Role
+from tractor.wire._kinds import Flag, Kind
+
+#: The context that the running task serves or has opened.
+current_context: ContextVar[Context[Any, Any, Any] | None] = ContextVar("tractor-context", default=None)
+
+
+@asynccontextmanager
+async def open_context(
+    router: Router, target: str, kwargs: dict[str, Any], pld_spec: Any
+) -> AsyncGenerator[tuple[Context[Any, Any, Any], Any]]:
+    """Run the endpoint at `target` in the peer, linked to the block.
+
+    The block is left when both sides have ended: normally with the endpoint's result, else with the remote error,
+    else with what the body raised, after the endpoint was cancelled.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    body = get_codec().encode(Start(target, kwargs))
+    ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, pld_spec=pld_spec)
+    ctx._task = trio.lowlevel.current_task()
+    try:
+        ctx.post(Kind.START, Flag.CONTEXT, body)
+        with ctx._scope:
+            try:
+                first = await _wait_started(ctx)
+                token = current_context.set(ctx)
+                try:
+                    yield ctx, first
+                finally:
+                    current_context.reset(token)
+                await _wait_settled(ctx)
+            except BaseException as exc:
+                ctx._local_error = exc
+                if not await _absorbs(ctx, exc):
+                    raise
+        _raise_remote_error(ctx)
+    finally:
+        router.close(ctx.did)
+
+
+async def _wait_started(ctx: Context[Any, Any, Any]) -> Any:
+    with ctx._parking():
+        await ctx._started_event.wait()
+    if ctx._remote_error is not None:
+        raise ctx._remote_error
+    assert ctx._started_body is not None, "a context that has neither started nor failed"
+    return ctx.load(ctx._started_body, "Started")
+
+
+async def _wait_settled(ctx: Context[Any, Any, Any]) -> None:
+    """The body has ended well: nobody will take items any more, so only the end of the endpoint is awaited."""
+    ctx._inbox.discard()
+    with ctx._parking():
+        await ctx._settled.wait()
+
+
+async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
+    """End the other side after the body raised `exc`; return whether the block swallows `exc`."""
+    if ctx.is_own_cancel(exc):
+        return True
+    if ctx._settled.is_set():
+        return False
+    if isinstance(exc, ContextCancelled):
+        # Somebody else's cancellation passes through: the peer is released, but this context was not cancelled.
+        await ctx.release()
+    else:
+        ctx._inbox.discard()
+        await ctx.cancel()
+    return False
+
+
+def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
+    """Raise what the peer reported where the body has not; our own confirmed cancellation is silent."""
+    if ctx._remote_error is None:
+        if ctx._result_body is not None:
+            ctx._load_result()
+        return
+    if not ctx.is_own_cancel(ctx._remote_error):
+        raise ctx._remote_error

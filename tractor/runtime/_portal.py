@@ -1,0 +1,148 @@
+"""A handle on a peer actor: run its functions, open contexts in it, cancel it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Concatenate, overload
+
+import trio
+
+from tractor._errors import ActorTooSlowError, NoResult, TransportClosed
+from tractor._ids import Aid
+from tractor.ipc._channel import Channel
+from tractor.log import get_logger
+from tractor.msg._boxed import ContextCancelled
+from tractor.msg._ptr import NamespacePath
+from tractor.runtime._call import call
+from tractor.runtime._context import Context
+from tractor.runtime._endpoint import context_meta
+from tractor.runtime._open import open_context
+from tractor.runtime._router import Router
+
+log = get_logger(__name__)
+
+
+class Portal:
+    """A handle on one peer actor, over one channel. Any number of tasks may use it at once."""
+
+    #: Seconds `cancel_actor` waits for the acknowledgement.
+    cancel_timeout = 0.5
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._wait_for_result: Callable[[], Awaitable[Any]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Portal to {self._router.peer}>"
+
+    @property
+    def chan(self) -> Channel:
+        """The channel."""
+        return self._router.channel
+
+    channel = chan
+
+    @property
+    def aid(self) -> Aid:
+        """Who the peer is."""
+        return self._router.peer
+
+    @overload
+    async def run[T](self, func: str, fn_name: str, /, **kwargs: Any) -> Any: ...
+    @overload
+    async def run[**P, T](self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def run(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run an async function in the peer and return what it returns.
+
+        The function's module must be exposed by the peer (`enable_modules`). Arguments go by keyword and, like the
+        result, must be msgpack types. Cancelling the caller cancels the function.
+
+        Raises `TypeError` for something that is no such function or argument, `RemoteActorError` with what the
+        function raised, and `TransportClosed` when the peer is lost before it has replied.
+        """
+        if isinstance(func, str):
+            warnings.warn(
+                "Portal.run(module, function) is deprecated; use Portal.run_from_ns()", DeprecationWarning, stacklevel=2
+            )
+            return await self.run_from_ns(func, *args, **kwargs)
+        if args:
+            raise TypeError(f"arguments of {_name(func)} must be given by keyword: they travel by name")
+        if not inspect.iscoroutinefunction(func) or context_meta(func) is not None:
+            hint = "; open it with `Portal.open_context()`" if context_meta(func) is not None else ""
+            raise TypeError(f"{_name(func)} must be a non-streaming async function!{hint}")
+        return await call(self._router, str(NamespacePath.from_ref(func)), kwargs)
+
+    async def run_from_ns(self, namespace_path: str, function_name: str, /, **kwargs: Any) -> Any:
+        """Run `function_name` of the peer's module `namespace_path`; `'self'` names the peer's runtime. Else as `run`."""
+        return await call(self._router, f"{namespace_path}:{function_name}", kwargs)
+
+    def open_context[StartedT, ItemT, ResultT, **P](
+        self,
+        func: Callable[Concatenate[Context[StartedT, ItemT, ResultT], P], Awaitable[ResultT]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AbstractAsyncContextManager[tuple[Context[StartedT, ItemT, ResultT], StartedT]]:
+        """Run a `@tractor.context` endpoint in the peer, linked to an `async with` block.
+
+        The block gets the context and the value the endpoint gave to `started()`. It is left when the endpoint has
+        ended: an error there is raised here, an error or cancellation here ends the endpoint.
+        Raises `TypeError` for something that is no endpoint; else as `run`.
+        """
+        meta = context_meta(func)
+        if meta is None:
+            raise TypeError(f"{_name(func)} is not a context endpoint: decorate it with `@tractor.context`")
+        if args:
+            raise TypeError(f"arguments of {_name(func)} must be given by keyword: they travel by name")
+        if self._router.peer == self._router.local:
+            raise RuntimeError("Invalid Operation: an actor cannot open a context in itself")
+        return open_context(self._router, str(NamespacePath.from_ref(func)), kwargs, meta.pld_spec)
+
+    async def wait_for_result(self) -> Any:
+        """Return the result of the function given to `run_in_actor()`, as often as asked.
+
+        Raises what it raised. For an actor started in another way the answer is the class `NoResult`.
+        """
+        if self._wait_for_result is None:
+            log.warning("an actor without a main function has no result", extra={"peer": str(self.aid)})
+            return NoResult
+        return await self._wait_for_result()
+
+    async def cancel_actor(
+        self, timeout: float | None = None, raise_on_timeout: bool = False, *, grace: float | None = None
+    ) -> bool:
+        """Ask the peer's whole actor to end; return whether it has agreed.
+
+        False when it is gone, or does not answer within `timeout` seconds (default `cancel_timeout`);
+        `ActorTooSlowError` in the latter case with `raise_on_timeout=True`.
+        `grace`: the seconds it has before it is ended by force, where the caller means to do so.
+        """
+        self.chan.cancel_called = True
+        if not self.chan.connected():
+            await trio.lowlevel.checkpoint()
+            return False
+        seconds = self.cancel_timeout if timeout is None else timeout
+        with trio.move_on_after(seconds) as scope:
+            try:
+                await call(self._router, "self:cancel", {} if grace is None else {"grace": grace})
+            except TransportClosed:
+                return False
+            except ContextCancelled:
+                # It was ending already, and took our request down with the others.
+                return True
+        if scope.cancelled_caught:
+            if raise_on_timeout:
+                raise ActorTooSlowError(f"{self.aid} did not acknowledge its cancellation within {seconds} s")
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        """Close the channel; everything that is under way on it fails."""
+        await self.chan.aclose()
+
+
+def _name(func: object) -> str:
+    return getattr(func, "__qualname__", None) or repr(func)

@@ -1,0 +1,90 @@
+"""Who gets a frame: the dialogs of one channel by id, without looking into any body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from tractor._errors import RemoteProtocolError, TransportClosed
+from tractor._ids import Aid
+from tractor.ipc._channel import Channel
+from tractor.ipc._transport import Buffer
+from tractor.wire._kinds import Kind
+
+_START = int(Kind.START)
+
+
+class DialogEnd(Protocol):
+    """This actor's end of one dialog. Both methods are synchronous and never raise for what a peer did wrong,
+    except `RemoteProtocolError`, which costs the peer its connection."""
+
+    def on_frame(self, kind: int, flags: int, body: Buffer) -> None:
+        """Take the next frame of the dialog."""
+
+    def on_loss(self, error: TransportClosed) -> None:
+        """Learn that no frame will come any more."""
+
+
+class Router:
+    """The dialogs of one channel. The end that dialled starts odd ids, the other even ones (after HTTP/2, RFC 9113 §5.1.1)."""
+
+    __slots__ = ("_next_id", "_on_channel_frame", "_on_request", "_peer_last_id", "channel", "dialogs", "local", "lost")
+
+    def __init__(
+        self,
+        channel: Channel,
+        local: Aid,
+        *,
+        on_request: Callable[[Router, int, int, Buffer], None],
+        on_channel_frame: Callable[[Router, int, Buffer], None],
+    ) -> None:
+        self.channel = channel
+        self.local = local
+        self.dialogs: dict[int, DialogEnd] = {}
+        #: Why the channel is gone, once it is.
+        self.lost: TransportClosed | None = None
+        self._on_request = on_request
+        self._on_channel_frame = on_channel_frame
+        self._next_id = 1 if channel.dialer else 2
+        self._peer_last_id = 0
+
+    @property
+    def peer(self) -> Aid:
+        """Who is at the other end."""
+        assert self.channel.aid is not None, "a router is made after the handshake"
+        return self.channel.aid
+
+    def open(self, end: DialogEnd) -> int:
+        """Give a new dialog its id; raises `TransportClosed` when the channel is gone."""
+        if self.lost is not None:
+            raise self.channel.loss()
+        did = self._next_id
+        self._next_id += 2
+        self.dialogs[did] = end
+        return did
+
+    def close(self, did: int) -> None:
+        """Forget a dialog that is over; its late frames are ignored from now on."""
+        self.dialogs.pop(did, None)
+
+    def on_frame(self, kind: int, flags: int, did: int, body: Buffer) -> None:
+        """Hand a frame to its dialog. Raises `RemoteProtocolError` for an id that makes no sense."""
+        end = self.dialogs.get(did)
+        if end is not None:
+            end.on_frame(kind, flags, body)
+        elif kind == _START:
+            if not did or did % 2 == self._next_id % 2 or did <= self._peer_last_id:
+                raise RemoteProtocolError(f"START with dialog id {did}, which the peer may not use")
+            self._peer_last_id = did
+            self._on_request(self, did, flags, body)
+        elif did == 0:
+            self._on_channel_frame(self, kind, body)
+        elif did >= self._next_id if did % 2 == self._next_id % 2 else did > self._peer_last_id:
+            raise RemoteProtocolError(f"{Kind(kind).name} for dialog id {did}, which was never started")
+
+    def lose(self, error: TransportClosed) -> None:
+        """Tell every dialog that the channel is gone."""
+        self.lost = error
+        ends, self.dialogs = list(self.dialogs.values()), {}
+        for end in ends:
+            end.on_loss(error)

@@ -1,0 +1,239 @@
+"""One request, one task: the serving end of calls and contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import trio
+
+from tractor._errors import TransportClosed
+from tractor._hooks import announce_crash
+from tractor._ids import Aid
+from tractor.ipc._transport import Buffer
+from tractor.log import get_logger
+from tractor.msg._boxed import Boxed, ContextCancelled
+from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._errbox import pack_error
+from tractor.msg._types import Cancel, Start
+from tractor.runtime._context import Context
+from tractor.runtime._endpoint import context_meta
+from tractor.runtime._expose import Exposed
+from tractor.runtime._open import current_context
+from tractor.runtime._router import Router
+from tractor.wire._dialog import Dialog, Role, Style
+from tractor.wire._kinds import Flag, Kind
+
+log = get_logger(__name__)
+
+_RETURN, _ERROR, _CANCEL = int(Kind.RETURN), int(Kind.ERROR), int(Kind.CANCEL)
+
+
+class ServedCall:
+    """The serving end of a plain call."""
+
+    __slots__ = ("cancel_msg", "dialog", "did", "lost", "router", "scope")
+
+    def __init__(self, router: Router, did: int) -> None:
+        self.router = router
+        self.did = did
+        self.dialog = Dialog(Role.CHILD, Style.CALL)
+        self.scope = trio.CancelScope()
+        self.cancel_msg: Cancel | None = None
+        self.lost = False
+
+    def on_frame(self, kind: int, flags: int, body: Buffer) -> None:  # noqa: ARG002 - a DialogEnd
+        """Take the only frame that may follow the request: its cancellation."""
+        if self.dialog.recv(kind) and kind == _CANCEL:
+            self.cancel_task(get_codec().decoder(Cancel)(body))
+
+    def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - a DialogEnd
+        """Nobody waits for the reply any more."""
+        self.lost = True
+        self.scope.cancel(reason="the caller is gone")
+
+    def cancel_task(self, request: Cancel) -> None:
+        """End the task on behalf of `request.canceller`."""
+        if self.cancel_msg is None:
+            self.cancel_msg = request
+            self.scope.cancel(reason=f"cancelled by {request.canceller[0]!r}: {request.reason}")
+
+    @property
+    def peer(self) -> Aid:
+        """Who asked."""
+        return self.router.peer
+
+    def post(self, kind: Kind, flags: int = 0, body: Buffer = b"") -> None:
+        """Send the reply."""
+        self.dialog.send(kind)
+        self.router.channel.post(kind, flags, self.did, body)
+
+
+class ServedContext(Context[Any, Any, Any]):
+    """The serving end of a context."""
+
+    @property
+    def router(self) -> Router:
+        """The router of the channel it came by."""
+        return self._router
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        """The scope that ends the endpoint's task."""
+        return self._scope
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody is there to hear how the endpoint ends."""
+        return isinstance(self._remote_error, TransportClosed)
+
+    @property
+    def cancel_msg(self) -> Cancel | None:
+        """Who asked for the end, if somebody did."""
+        return self._cancel_msg
+
+
+type Served = ServedCall | ServedContext
+type SelfMethod = Callable[..., Awaitable[Any]]
+
+
+class Host(Protocol):
+    """What serving needs of the actor it is done in."""
+
+    aid: Aid
+    exposed: Exposed
+    #: Methods under the namespace `self`; each gets its own request first.
+    self_methods: dict[str, SelfMethod]
+    served: dict[Served, None]
+
+    def start_request(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a request's task."""
+
+    def request_done(self, served: Served) -> None:
+        """Forget a request that has ended."""
+
+    def exit_soon(self, cause: BaseException) -> None:
+        """`KeyboardInterrupt` or `SystemExit` left a request: end the actor."""
+
+
+def serve_request(host: Host, router: Router, did: int, flags: int, body: Buffer) -> None:
+    """Start the task for a request that has arrived."""
+    served: Served
+    if flags & Flag.CONTEXT:
+        served = ServedContext(router, Role.CHILD, did=did)
+        served._dialog.recv(Kind.START)
+    else:
+        served = ServedCall(router, did)
+        served.dialog.recv(Kind.START)
+    router.dialogs[did] = served
+    host.served[served] = None
+    host.start_request(_run, host, served, body)
+
+
+async def _run(host: Host, served: Served, body: Buffer) -> None:
+    try:
+        with served.scope:
+            try:
+                reply = await _invoke(host, served, body)
+            except trio.Cancelled as exc:
+                masked = _masked_error(exc)
+                if masked is not None and served.scope.cancel_called:
+                    _report(host, served, masked)
+                raise
+            if served.scope.cancel_called and isinstance(served, ServedContext):
+                # An endpoint that swallows its cancellation was cancelled all the same.
+                await trio.lowlevel.checkpoint()
+            served.post(Kind.RETURN, body=reply)
+    except trio.Cancelled:
+        _report_cancel(host, served)
+        raise
+    except (Exception, BaseExceptionGroup) as exc:
+        _report(host, served, exc)
+        if not isinstance(exc, trio.Cancelled):
+            announce_crash(exc)
+    except (KeyboardInterrupt, SystemExit) as exc:
+        _report(host, served, exc)
+        host.exit_soon(exc)
+    else:
+        if served.scope.cancelled_caught:
+            _report_cancel(host, served)
+    finally:
+        served.router.close(served.did)
+        host.request_done(served)
+
+
+async def _invoke(host: Host, served: Served, body: Buffer) -> bytes:
+    """Run what was asked for and return the encoded result."""
+    codec = get_codec()
+    try:
+        start: Start = codec.decoder(Start)(body)
+    except DecodeError as exc:
+        raise TypeError(f"malformed request: {exc}") from exc
+    if isinstance(served, ServedContext):
+        return codec.encode(await _run_endpoint(host, served, start))
+    if start.target.startswith("self:"):
+        method = host.self_methods.get(start.target[5:])
+        if method is None:
+            raise AttributeError(f"the runtime exposes no method {start.target[5:]!r}")
+        # The runtime's own requests do not count: cancelling the actor waits for all that do.
+        host.request_done(served)
+        return codec.encode(await method(served, **start.kwargs))
+    func = host.exposed.lookup(start.target, as_context=False)
+    return codec.encode(await func(**start.kwargs))
+
+
+async def _run_endpoint(host: Host, ctx: ServedContext, start: Start) -> Any:
+    func = host.exposed.lookup(start.target, as_context=True)
+    meta = context_meta(func)
+    assert meta is not None, "lookup returns endpoints only"
+    ctx._pld_spec = meta.pld_spec
+    ctx._decode = get_codec().decoder(meta.pld_spec)
+    ctx._task = trio.lowlevel.current_task()
+    current_context.set(ctx)
+    value = await func(**{meta.ctx_var_name: ctx}, **start.kwargs)
+    if ctx._stream is not None:
+        ctx._stream.close()
+    if ctx._remote_error is not None and not ctx.lost:
+        raise ctx._remote_error
+    if not ctx._started_event.is_set() and not ctx.scope.cancel_called:
+        raise RuntimeError(f"endpoint {start.target} returned without calling `await ctx.started()`")
+    return value
+
+
+def _masked_error(exc: trio.Cancelled) -> Exception | None:
+    """Return the error that a checkpoint in a `finally` block has hidden behind `Cancelled`, if there is one."""
+    hidden = exc.__context__
+    while isinstance(hidden, trio.Cancelled):
+        hidden = hidden.__context__
+    # Taking a contended lock raises and handles WouldBlock on its way to waiting.
+    if isinstance(hidden, Exception) and not isinstance(hidden, trio.WouldBlock):
+        return hidden
+    return None
+
+
+def _report(host: Host, served: Served, exc: BaseException) -> None:
+    _send_error(served, pack_error(exc, host.aid.uid))
+
+
+def _report_cancel(host: Host, served: Served) -> None:
+    if isinstance(served, ServedContext) and served._remote_error is not None and not served.lost:
+        _report(host, served, served._remote_error)
+        return
+    request = served.cancel_msg
+    canceller = request.canceller if request is not None else host.aid.uid
+    by = "itself" if canceller == host.aid.uid else f"{canceller[0]!r}"
+    why = f": {request.reason}" if request is not None else ""
+    error = ContextCancelled(
+        f"a task of {host.aid.name!r} was cancelled by {by}{why}", boxed_type=trio.Cancelled, canceller=canceller
+    )
+    _send_error(served, pack_error(error, host.aid.uid, canceller=canceller))
+
+
+def _send_error(served: Served, boxed: Boxed) -> None:
+    dialog = served._dialog if isinstance(served, ServedContext) else served.dialog
+    if served.lost or not dialog.may_send(Kind.ERROR):
+        return
+    try:
+        served.post(Kind.ERROR, body=get_codec().encode(boxed))
+    except TransportClosed as exc:
+        log.info("an error found nobody to hear it", extra={"error": boxed.boxed_type, "cause": str(exc)})

@@ -1,0 +1,1 @@
+"""Helpers for trio programs; nothing in here knows of actors."""

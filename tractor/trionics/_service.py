@@ -1,0 +1,51 @@
+"""A nursery for tasks that must go on serving while the block around them is being cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from tractor._errors import InternalError
+
+
+@asynccontextmanager
+async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
+    """Yield a nursery whose tasks are shielded from cancellation of the block, and end when the block has ended.
+
+    An error of the block leaves it bare, never wrapped in a group. When a task crashes, the block is cancelled and
+    `InternalError` is raised from the crash.
+    """
+    left: BaseException | None = None
+    try:
+        async with trio.open_nursery() as outer:
+            inner: trio.Nursery = await outer.start(_host)
+            try:
+                yield inner
+            except BaseException as exc:
+                # Raised again below, outside the nursery, which would wrap it in a group.
+                left = exc
+            inner.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        interrupts, crashes = group.split(KeyboardInterrupt)
+        if crashes is not None:
+            raise InternalError(f"a runtime task crashed: {_first_leaf(crashes)!r}") from crashes
+        if interrupts is not None and not isinstance(left, KeyboardInterrupt):
+            raise KeyboardInterrupt from left
+    if left is not None:
+        raise left
+
+
+async def _host(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    # The shield ends with the block: `open_service_nursery` cancels this scope from inside.
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()
+
+
+def _first_leaf(exc: BaseException) -> BaseException:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
