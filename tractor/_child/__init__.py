@@ -1,0 +1,1 @@
+"""The other end of a spawn: how a fresh interpreter becomes an actor."""

@@ -1,0 +1,155 @@
+"""A child's whole life: boot, serve, end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from functools import partial
+from types import FrameType
+
+import trio
+
+from tractor._child._mainmod import replay_main
+from tractor._child._warden import Warden
+from tractor._errors import TransportClosed
+from tractor.ipc._addr import UDSAddress, get_address_cls, parse_maddr
+from tractor.ipc._channel import Channel
+from tractor.ipc._server import connect
+from tractor.ipc._transport import SocketTransport
+from tractor.log import get_console_log, get_logger
+from tractor.msg._codec import get_codec
+from tractor.msg._types import SpawnSpec
+from tractor.runtime._actor import Actor
+from tractor.runtime._handshake import hear_hello, say_hello
+from tractor.runtime._lifetime import run_actor
+from tractor.runtime._router import Router
+from tractor.runtime._vars import RuntimeVars
+from tractor.wire._kinds import Kind
+
+log = get_logger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stderr: int | None) -> int:
+    """Be the actor that `boot` describes; return the exit status of its process."""
+    spec: SpawnSpec = get_codec().decoder(SpawnSpec)(boot)
+    _set_title(spec.name)
+    if spec.loglevel:
+        get_console_log(spec.loglevel)
+    warden = Warden(lifeline)
+    warden.parent_addrs = [a for a in map(parse_maddr, spec.parent_addrs) if isinstance(a, UDSAddress)]
+    warden.start()
+    try:
+        return trio.run(_main, spec, channel, warden, stderr)
+    except KeyboardInterrupt:
+        # Only a hung-up actor is interrupted in this way: its end is what was wanted.
+        return 128 + signal.SIGINT
+    finally:
+        warden.finished()
+
+
+def _set_title(name: str) -> None:
+    import setproctitle
+
+    setproctitle.setproctitle(f"_subactor[{name}@{os.getpid()}]")
+
+
+async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: int | None) -> int:
+    actor = Actor(
+        spec.name,
+        uuid=spec.uuid,
+        variables=RuntimeVars(**spec.runtime_vars),
+        modules=spec.enable_modules,
+        loglevel=spec.loglevel or None,
+    )
+    warden.guard(actor)
+    _handle_signals(actor, warden)
+    channel = await _reach_parent(spec, sock)
+    address_type = get_address_cls(actor.vars._enable_tpts[0])
+    bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [address_type.get_random(spec.name)]
+    booted = False
+    try:
+        async with run_actor(actor, bind_addrs):
+            try:
+                replay_main(spec.main)
+                actor.exposed.load()
+                booted = True
+            except (Exception, SystemExit) as exc:
+                _report_failed_boot(actor, channel, exc, spec)
+                raise
+            finally:
+                _restore_stderr(stderr, keep=not booted)
+            await _join_parent(actor, channel, spec)
+            await trio.sleep_forever()
+    except (Exception, SystemExit):
+        if booted:
+            log.exception("a child has failed")
+        return 1
+    finally:
+        with trio.CancelScope(shield=True):
+            await channel.aclose()
+    return 0
+
+
+def _handle_signals(actor: Actor, warden: Warden) -> None:
+    """A signal to one child is a request to end in order; once the parent has hung up it interrupts what runs."""
+    token = trio.lowlevel.current_trio_token()
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the stdlib's
+        if warden.hung_up:
+            raise KeyboardInterrupt
+        name = signal.Signals(signum).name
+        token.run_sync_soon(partial(actor.cancel_soon, how="interrupted", detail=name))
+
+    for signum in _SIGNALS:
+        signal.signal(signum, on_signal)
+
+
+async def _reach_parent(spec: SpawnSpec, sock: socket.socket) -> Channel:
+    """Return the channel to the parent: the inherited one, or a connection made to the parent's address."""
+    if not spec.connect_to:
+        return Channel(SocketTransport(sock), dialer=False)
+    sock.close()
+    with trio.fail_after(10):
+        return Channel(await connect(parse_maddr(spec.connect_to[0])), dialer=True)
+
+
+async def _join_parent(actor: Actor, channel: Channel, spec: SpawnSpec) -> None:
+    """Tell the parent that we are up, and serve its channel; the actor ends when that is lost."""
+    say_hello(channel, actor.aid, actor.server.addrs, token=spec.token)
+    await hear_hello(channel)
+    actor.parent = actor.add_router(channel)
+
+    def on_lost(router: Router) -> None:
+        if router is actor.parent:
+            actor.cancel_soon(how="orphaned", detail="the channel to its parent is lost")
+
+    actor.on_peer_lost.append(on_lost)
+    actor.services.start_soon(actor.serve_channel, channel)
+
+
+def _report_failed_boot(actor: Actor, channel: Channel, exc: BaseException, spec: SpawnSpec) -> None:
+    actor.crashed(exc, how="failed to boot")
+    if spec.connect_to:
+        # Before the hello nobody knows whose connection this is: the parent finds the report in our stderr.
+        traceback.print_exception(exc)
+        return
+    try:
+        channel.post(Kind.BYE, 0, 0, get_codec().encode(actor.bye))
+    except TransportClosed:
+        log.info("the parent is gone before this child was up")
+
+
+def _restore_stderr(stderr: int | None, *, keep: bool) -> None:
+    """Give the child the stderr it would have had; unless `keep`, what was written meanwhile goes there first."""
+    if stderr is None:
+        return
+    sys.stderr.flush()
+    if not keep and (size := os.fstat(2).st_size):
+        os.write(stderr, os.pread(2, size, 0))
+    os.dup2(stderr, 2, inheritable=True)
+    os.close(stderr)

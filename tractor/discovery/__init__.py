@@ -1,0 +1,1 @@
+"""Finding actors by name: the registrar, and queries to it."""

@@ -1,0 +1,1 @@
+"""Making children, and making sure that they end."""

@@ -1,0 +1,78 @@
+"""The contract between supervision and whatever a child is made of."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol
+
+import trio
+
+from tractor._errors import Exit
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What a backend is told about the child it is to make."""
+
+    name: str
+    uuid: str
+    #: Where the child finds its modules.
+    sys_path: list[str]
+    #: The encoded `SpawnSpec`; opaque here.
+    boot: bytes
+    #: Seconds a backend waits for a child that it has killed, before it calls it abandoned.
+    kill_grace: float = 5.0
+    #: Further arguments for whatever makes the child, such as `trio.lowlevel.open_process`.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Child(Protocol):
+    """A child that exists, or did."""
+
+    #: What people call its body, such as `pid 4711`.
+    where: str
+    pid: int
+    #: Our end of the inherited channel; whoever takes it closes it.
+    channel: socket.socket
+    #: Set once, by the backend, when the child is certainly gone.
+    exit: Exit | None
+
+    def hang_up(self) -> None:
+        """Close the lifeline: the child's warden cancels it, whatever its loop is doing."""
+
+    def interrupt(self) -> None:
+        """Interrupt the running code."""
+
+    def kill(self) -> None:
+        """End the child by force."""
+
+    def boot_output(self) -> str:
+        """Return the end of what it wrote to stderr before it was up."""
+
+
+class Backend(Protocol):
+    """Run one child from its creation to its certain end.
+
+    Calls `task_status.started(child)` once the child exists; returns how it ended. When cancelled it kills the
+    child, waits at most `spec.kill_grace` seconds for its end, sets `child.exit` to `killed` or, where that is
+    impossible, to `abandoned`, and only then lets go.
+    """
+
+    async def __call__(self, spec: ChildSpec, *, task_status: trio.TaskStatus[Child]) -> Exit:
+        """Run one child."""
+
+
+#: Backends by the key users write (`start_method=`), as `module:function`, loaded when first asked for.
+BACKENDS = {"trio": "tractor.spawn._trio:trio_proc"}
+
+
+def load_backend(key: str) -> Backend:
+    """Return a backend; `ValueError` for a key we do not have."""
+    if key not in BACKENDS:
+        raise ValueError(f"unknown start method {key!r}; choose one of {sorted(BACKENDS)}")
+    module, _, name = BACKENDS[key].partition(":")
+    backend: Backend = getattr(import_module(module), name)
+    return backend

@@ -1,0 +1,1 @@
+"""Nurseries whose children are actors: starting them, watching them, ending them."""

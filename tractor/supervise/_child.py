@@ -1,0 +1,288 @@
+"""One child under supervision: from its creation, through its handshake, to its certain end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import trio
+
+from tractor._errors import ActorFailure, Exit, TransportClosed
+from tractor._hooks import announce_kill
+from tractor._ids import Aid
+from tractor.discovery._registrar import register, unregister
+from tractor.ipc import _uds
+from tractor.ipc._addr import UDSAddress
+from tractor.ipc._channel import Channel
+from tractor.ipc._transport import SocketTransport
+from tractor.log import get_logger
+from tractor.msg._errbox import unpack_error
+from tractor.msg._types import Bye, Hello
+from tractor.runtime._actor import Actor
+from tractor.runtime._handshake import Refused, hear_hello, say_hello
+from tractor.runtime._portal import Portal
+from tractor.spawn._backend import Backend, Child, ChildSpec
+from tractor.supervise._lifecycle import Phase, Rung, Sign, ladder, shrunk_grace, step
+
+log = get_logger(__name__)
+
+#: Seconds between a child's last frame and the news of its exit, either way round.
+_SETTLE = 0.2
+
+
+class SupervisedChild:
+    """One child of a nursery.
+
+    `grace`: seconds it has to end in order. `boot_timeout`: seconds from its creation to its hello.
+    `on_change` is called when it is up, when its end begins, and when it is gone.
+    """
+
+    def __init__(
+        self,
+        actor: Actor,
+        backend: Backend,
+        spec: ChildSpec,
+        *,
+        token: bytes,
+        grace: float,
+        boot_timeout: float,
+        on_change: Callable[[SupervisedChild], None],
+    ) -> None:
+        self.aid = Aid(spec.name, spec.uuid)
+        self.phase = Phase.BOOTING
+        self.portal: Portal | None = None
+        self.exit: Exit | None = None
+        #: Why it ended unasked, or never came up.
+        self.failure: ActorFailure | None = None
+        self.up = trio.Event()
+        self.exited = trio.Event()
+        self.gone = trio.Event()
+        self._actor = actor
+        self._backend = backend
+        self._spec = spec
+        self._token = token
+        self._grace = grace
+        self._boot_timeout = boot_timeout
+        self._on_change = on_change
+        self._child: Child | None = None
+        self._channel: Channel | None = None
+        self._end_wanted = trio.Event()
+        self._end_reason = ""
+        self._start_at = Rung.ASK
+        self._hurry = trio.Event()
+        self._channel_ended = trio.Event()
+
+    @property
+    def where(self) -> str:
+        """What people call its body."""
+        return self._child.where if self._child is not None else "not started"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, once it has one."""
+        return self._child.pid if self._child is not None else None
+
+    def _sign(self, sign: Sign) -> None:
+        self.phase = step(self.phase, sign)
+
+    def end_soon(self, reason: str, *, kill: bool = False) -> None:
+        """Begin to end the child; returns at once. `kill` skips every gentler step, also while those are under way."""
+        self._sign(Sign.END)
+        if not self._end_wanted.is_set():
+            self._end_reason = reason
+            self._start_at = Rung.KILL if kill else Rung.ASK if self.portal is not None else Rung.HANG_UP
+            self._end_wanted.set()
+            self._on_change(self)
+        if kill:
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Live through the child's whole life; returns when it is gone. Never raises for what the child does."""
+        try:
+            async with trio.open_nursery() as nursery:
+                try:
+                    self._child = await nursery.start(self._run_backend)
+                except Exception as exc:
+                    self._fail_boot(f"it could not be started: {exc}")
+                    assert self.failure is not None
+                    self.failure.__cause__ = exc
+                    self.exited.set()
+                else:
+                    self._channel = Channel(SocketTransport(self._child.channel), dialer=True, limit=self._actor.max_body)
+                    nursery.start_soon(self._climb)
+                    nursery.start_soon(self._accept if self._token else self._serve)
+                    await self.exited.wait()
+                    await self._drain()
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._channel is not None:
+                self._channel.abort(self.exit)
+            self._conclude()
+
+    async def _run_backend(self, *, task_status: trio.TaskStatus[Child]) -> None:
+        try:
+            self.exit = await self._backend(self._spec, task_status=task_status)
+        finally:
+            if self._child is not None:
+                self.exit = self._child.exit
+            self.exited.set()
+
+    # Up.
+
+    async def _accept(self) -> None:
+        """Wait for a child that connects back; the inherited channel is not used."""
+        self._actor.expected[self._token] = self._welcome
+        with trio.move_on_after(self._boot_timeout):
+            await self.up.wait()
+        self._actor.expected.pop(self._token, None)
+        if not self.up.is_set():
+            self._fail_boot(f"it did not connect back within {self._boot_timeout} s")
+
+    async def _serve(self) -> None:
+        """Shake hands on the inherited channel, then route its frames until it is lost."""
+        assert self._channel is not None
+        try:
+            with trio.fail_after(self._boot_timeout):
+                say_hello(self._channel, self._actor.aid, self._actor.server.addrs)
+                hello = await hear_hello(self._channel)
+        except trio.TooSlowError:
+            self._fail_boot(f"it did not say hello within {self._boot_timeout} s")
+        except Refused as exc:
+            await self._wait_exit()
+            self._note_failed_boot(exc.bye)
+        except TransportClosed:
+            await self._wait_exit()
+            self._fail_boot("it ended before it was up")
+        else:
+            await self._welcome(self._channel, hello)
+        finally:
+            self._channel_ended.set()
+
+    async def _welcome(self, channel: Channel, hello: Hello) -> None:
+        """The child is up: hand it out and serve its channel until that is lost."""
+        if hello.uuid != self.aid.uuid:
+            self._fail_boot(f"somebody else answered in its place: {hello.name!r}")
+            return
+        self._channel = channel
+        self.aid = replace(self.aid, pid=hello.pid)
+        router = self._actor.add_router(channel)
+        await register(self._actor, self.aid, hello.addrs)
+        self.portal = Portal(router)
+        self._sign(Sign.HELLO)
+        self.up.set()
+        self._on_change(self)
+        try:
+            await self._actor.serve_channel(channel, before_loss=self._wait_exit)
+        finally:
+            self._channel_ended.set()
+        if not self.exited.is_set():
+            self.end_soon("its channel is lost")
+
+    async def _wait_exit(self) -> None:
+        """Give the news of the exit a moment to arrive, so that waiters learn how the child ended."""
+        with trio.move_on_after(_SETTLE, shield=True):
+            await self.exited.wait()
+        if self._channel is not None:
+            self._channel.exit = self._verdict()
+
+    def _note_failed_boot(self, bye: Bye) -> None:
+        self._fail_boot(f"it failed to boot: {bye.detail}" if bye.detail else "it failed to boot")
+        if bye.error is not None and self.failure is not None:
+            self.failure.__cause__ = unpack_error(bye.error, sender=self.aid.uid)
+
+    def _fail_boot(self, message: str) -> None:
+        if self.failure is None and self.phase is Phase.BOOTING:
+            self.failure = self._new_failure(message)
+            self.end_soon(message)
+
+    def _new_failure(self, message: str) -> ActorFailure:
+        output = self._child.boot_output() if self._child is not None and self.portal is None else ""
+        return ActorFailure(message, name=self.aid.name, where=self.where, exit=self._verdict(), stderr_tail=output)
+
+    def _verdict(self) -> Exit | None:
+        """How it ended, with what it said itself when it left."""
+        bye = self._channel.bye if self._channel is not None else None
+        if self.exit is not None and isinstance(bye, Bye) and not self.exit.detail:
+            return replace(self.exit, detail=": ".join(part for part in (bye.how, bye.detail) if part))
+        return self.exit
+
+    # End.
+
+    async def _climb(self) -> None:
+        """The ladder: one deadline per rung, each rung logged once, until the child is gone."""
+        await self._end_wanted.wait()
+        assert self._child is not None
+        began = trio.current_time()
+        left = self._actor.cancel_deadline
+        grace = shrunk_grace(self._grace, None if left is None else left - began)
+        async with trio.open_nursery() as nursery:
+            for stage in ladder(grace, start=self._start_at):
+                with trio.move_on_at(began + stage.at):
+                    await self._hurry.wait()
+                if stage.rung is Rung.KILL or not self._hurry.is_set():
+                    self._take(stage.rung, nursery, grace)
+            await trio.sleep_forever()
+
+    def _take(self, rung: Rung, nursery: trio.Nursery, grace: float) -> None:
+        assert self._child is not None
+        facts = {"child": str(self.aid), "where": self.where, "why": self._end_reason, "grace_s": grace}
+        if rung is Rung.ASK:
+            log.info("asking a child to end", extra=facts)
+            nursery.start_soon(self._ask, grace)
+        elif rung is Rung.HANG_UP:
+            log.warning("hanging up on a child", extra=facts)
+            self._child.hang_up()
+            if self._channel is not None:
+                # Whoever waits on it must not wait for a peer that will not answer any more.
+                self._channel.abort(Exit("abandoned", None, "it did not end in time"))
+        elif rung is Rung.INTERRUPT:
+            log.warning("interrupting a child", extra=facts)
+            self._child.interrupt()
+        else:
+            log.warning("killing a child", extra=facts)
+            announce_kill(str(self.aid), self._end_reason)
+            self._child.kill()
+
+    async def _ask(self, grace: float) -> None:
+        if self.portal is not None:
+            await self.portal.cancel_actor(grace, grace=grace)
+
+    async def _drain(self) -> None:
+        """The body is gone; take in what it sent before, which ends with the end of the stream."""
+        assert self._channel is not None
+        with trio.move_on_after(_SETTLE):
+            await self._channel_ended.wait()
+        self._channel.abort(self._verdict())
+
+    def _conclude(self) -> None:
+        """Remove what it left behind and tell the nursery."""
+        unasked = self.phase in (Phase.BOOTING, Phase.UP) and not self._left_as_asked()
+        self._sign(Sign.EXIT)
+        if unasked and self.failure is None:
+            self.failure = self._new_failure("it ended unasked" if self.portal is not None else "it ended before it was up")
+        if self.failure is not None:
+            self.failure.exit = self.failure.exit or self._verdict()
+        if self._channel is not None:
+            for addr in self._channel.peer_addrs:
+                if isinstance(addr, UDSAddress):
+                    _uds.unlink(addr)
+        unregister(self._actor, self.aid)
+        self.up.set()
+        self.gone.set()
+        self._on_change(self)
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether a signal to its own process ended it, such as Ctrl-C in a terminal that it shares with us."""
+        bye = self._channel.bye if self._channel is not None else None
+        if isinstance(bye, Bye):
+            return bye.how == "interrupted"
+        return self.exit is not None and self.exit.code in (-signal.SIGINT, 128 + signal.SIGINT)
+
+    def _left_as_asked(self) -> bool:
+        """Whether it ended in order because somebody, not necessarily we, asked its actor to."""
+        bye = self._channel.bye if self._channel is not None else None
+        return isinstance(bye, Bye) and bye.how == "cancelled" and self.exit is not None and not self.exit.code
+
+

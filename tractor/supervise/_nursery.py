@@ -1,0 +1,325 @@
+"""A nursery whose children are actors."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from tractor._ids import new_uuid
+from tractor.ipc._addr import get_address_cls, wrap_address
+from tractor.msg._boxed import ContextCancelled
+from tractor.msg._codec import get_codec
+from tractor.msg._ptr import NamespacePath
+from tractor.msg._types import SpawnSpec
+from tractor.runtime._actor import Actor
+from tractor.runtime._expose import find_modules
+from tractor.runtime._portal import Portal
+from tractor.spawn._backend import ChildSpec, load_backend
+from tractor.supervise._child import SupervisedChild
+from tractor.supervise._errors import combine
+from tractor.supervise._lifecycle import Phase
+from tractor.supervise._main import MainTask
+from tractor.supervise._mainmod import describe_main
+
+#: Seconds a child has to end in order before it is ended by force.
+GRACE = 1.0
+#: Seconds a child has from its creation to its hello.
+BOOT_TIMEOUT = 30.0
+#: Seconds in which further `run_in_actor()` children may fail on their own after a first one has, before the rest
+#: is cancelled: errors that were about to happen anyway are not replaced by a cancellation.
+HARVEST = 1.0
+
+
+class ActorNursery:
+    """Starts actors and outlives every one of them. Made by `open_nursery()`.
+
+    `grace`: seconds each child has to end in order. `boot_timeout`: seconds each has to come up.
+    """
+
+    def __init__(self, actor: Actor, *, start_method: str, grace: float, boot_timeout: float) -> None:
+        self._actor = actor
+        self._backend = load_backend(start_method)
+        self._grace = grace
+        self._boot_timeout = boot_timeout
+        self._children: dict[tuple[str, str], SupervisedChild] = {}
+        self._mains: dict[tuple[str, str], MainTask] = {}
+        #: Errors by the uid of the child they came from.
+        self._errors: dict[tuple[str, str], BaseException] = {}
+        self._interrupted: set[tuple[str, str]] = set()
+        self._body_scope = trio.CancelScope()
+        self._changed = trio.Event()
+        self._harvest_until: float | None = None
+        self._open = True
+        #: Whether the children were told to end.
+        self.cancel_called = False
+        #: Whether the block was cancelled and left without an error.
+        self.cancelled_caught = False
+        #: Set when the block has been left.
+        self.exited = trio.Event()
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name, _ in self._children) or "no children"
+        return f"<ActorNursery of {self._actor.name!r}: {names}>"
+
+    # Starting.
+
+    async def start_actor(
+        self,
+        name: str,
+        *,
+        enable_modules: list[str] | None = None,
+        bind_addrs: list[Any] | None = None,
+        enable_transports: list[str] | None = None,
+        loglevel: str | None = None,
+        inherit_parent_main: bool = True,
+        proc_kwargs: dict[str, Any] | None = None,
+    ) -> Portal:
+        """Start an actor that lives until it is cancelled, and return a portal to it.
+
+        `enable_modules`: dotted names of the modules whose functions may be run in it. `bind_addrs`: where it listens
+        (default: a random address of its transport). `enable_transports`: `["tcp"]` or `["uds"]` (default: ours).
+        `inherit_parent_main`: whether functions of the main script can run in it. `proc_kwargs`: passed to
+        `trio.lowlevel.open_process`.
+
+        Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
+        raises. When it later ends though nobody asked it to, that is an error of this nursery.
+        """
+        child = self._new_child(
+            name,
+            enable_modules=enable_modules or [],
+            bind_addrs=bind_addrs,
+            transports=enable_transports or self._actor.vars._enable_tpts,
+            loglevel=loglevel,
+            inherit_parent_main=inherit_parent_main,
+            proc_kwargs=proc_kwargs or {},
+        )
+        self._children[child.aid.uid] = child
+        self._actor.services.start_soon(child.run)
+        try:
+            await child.up.wait()
+            if child.portal is None:
+                await child.gone.wait()
+                assert child.failure is not None
+                raise child.failure
+        except BaseException:
+            if child.phase is not Phase.GONE:
+                child.end_soon("its start was cancelled")
+            with trio.CancelScope(shield=True):
+                # Bounded by the ladder.
+                await child.gone.wait()
+            raise
+        return child.portal
+
+    async def run_in_actor[T](
+        self,
+        fn: Callable[..., Awaitable[T]],
+        *,
+        name: str | None = None,
+        bind_addrs: list[Any] | None = None,
+        enable_modules: list[str] | None = None,
+        loglevel: str | None = None,
+        inherit_parent_main: bool = True,
+        proc_kwargs: dict[str, Any] | None = None,
+        **fn_kwargs: Any,
+    ) -> Portal:
+        """Start an actor, run one async function in it, and end it with the function.
+
+        `name`: by default the function's. The result comes from `Portal.wait_for_result()`; an error of the function
+        is an error of this nursery once its body has ended. Other parameters and errors are those of `start_actor`.
+        """
+        if not inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{getattr(fn, '__qualname__', fn)!r} must be an async function, and no generator")
+        target = NamespacePath.from_ref(fn).to_tuple()
+        get_codec().encode(fn_kwargs)
+        portal = await self.start_actor(
+            name or fn.__name__,
+            enable_modules=[target[0], *(enable_modules or [])],
+            bind_addrs=bind_addrs,
+            loglevel=loglevel,
+            inherit_parent_main=inherit_parent_main,
+            proc_kwargs=proc_kwargs,
+        )
+        main = MainTask(self._pulse)
+        portal._wait_for_result = main.wait_for_result
+        self._mains[portal.aid.uid] = main
+        self._actor.services.start_soon(main.run, portal, target, fn_kwargs)
+        return portal
+
+    def _new_child(
+        self,
+        name: str,
+        *,
+        enable_modules: list[str],
+        bind_addrs: list[Any] | None,
+        transports: list[str],
+        loglevel: str | None,
+        inherit_parent_main: bool,
+        proc_kwargs: dict[str, Any],
+    ) -> SupervisedChild:
+        if self.cancel_called or not self._open:
+            state = "was cancelled" if self.cancel_called else "is closed"
+            raise RuntimeError(f"cannot start {name!r}: this nursery {state}")
+        actor = self._actor
+        uuid = new_uuid()
+        token = os.urandom(32) if os.environ.get("TRACTOR_CHILD_LINK") == "connect" else b""
+        own_addrs = [addr.maddr for addr in actor.server.addrs]
+        get_address_cls(transports[0])
+        boot = SpawnSpec(
+            name=name,
+            uuid=uuid,
+            parent=(actor.name, actor.aid.uuid, os.getpid()),
+            parent_addrs=own_addrs,
+            connect_to=own_addrs[:1] if token else [],
+            token=token,
+            main=describe_main() if inherit_parent_main else {},
+            runtime_vars={**actor.vars.for_child(), "_enable_tpts": list(transports)},
+            enable_modules=find_modules(enable_modules),
+            registry_addrs=list(actor.vars._registry_addrs),
+            bind_addrs=[wrap_address(addr).maddr for addr in bind_addrs or []],
+            loglevel=loglevel or actor.loglevel or "",
+        )
+        spec = ChildSpec(
+            name=name, uuid=uuid, sys_path=_search_path(), boot=get_codec().encode(boot), options=proc_kwargs
+        )
+        return SupervisedChild(
+            actor,
+            self._backend,
+            spec,
+            token=token,
+            grace=self._grace,
+            boot_timeout=self._boot_timeout,
+            on_change=self._on_child_change,
+        )
+
+    # Watching.
+
+    def _pulse(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _on_child_change(self, child: SupervisedChild) -> None:
+        uid = child.aid.uid
+        if child.phase is Phase.GONE:
+            self._children.pop(uid, None)
+            if child.was_interrupted:
+                self._interrupted.add(uid)
+            if child.failure is not None and child.portal is not None:
+                self._errors[uid] = child.failure
+                self._end_all(f"its sibling {child.aid} has failed")
+                self._body_scope.cancel(reason=f"child actor {child.aid} has failed")
+        self._pulse()
+
+    def _end_all(self, reason: str, *, kill: bool = False) -> None:
+        self.cancel_called = True
+        for child in list(self._children.values()):
+            child.end_soon(reason, kill=kill)
+
+    async def cancel(self, hard_kill: bool = False) -> None:
+        """End every child and return when they are gone; the body goes on.
+
+        Each has its grace to end in order, all at the same time; `hard_kill` ends them by force at once.
+        """
+        self._end_all("its nursery was cancelled", kill=hard_kill)
+        with trio.CancelScope(shield=True):
+            await self._wait_gone()
+
+    # Leaving.
+
+    async def _wait_gone(self) -> None:
+        """Wait for the ladders, each of which is bounded; a second interrupt kills at once."""
+        interrupt: KeyboardInterrupt | None = None
+        while self._children:
+            try:
+                await self._changed.wait()
+            except KeyboardInterrupt as exc:
+                interrupt = exc
+                self._end_all("interrupted again", kill=True)
+        if interrupt is not None:
+            raise interrupt
+
+    async def _join(self) -> None:
+        """The body has ended well: collect the results of `run_in_actor()` children, then wait for the others."""
+        while self._children:
+            running = False
+            for uid, main in self._mains.items():
+                child = self._children.get(uid)
+                if child is None:
+                    continue
+                if not main.done.is_set():
+                    running = True
+                elif child.phase is Phase.UP:
+                    child.end_soon("its function has ended")
+            self._collect()
+            if self._errors and not self.cancel_called:
+                if self._harvest_until is None:
+                    self._harvest_until = trio.current_time() + HARVEST
+                if not running or trio.current_time() >= self._harvest_until:
+                    self._end_all("a sibling has failed")
+                    continue
+            if not self._children:
+                break
+            with trio.move_on_at(self._harvest_until or float("inf")) if not self.cancel_called else trio.CancelScope():
+                await self._changed.wait()
+
+    def _collect(self) -> None:
+        """Note the errors of the functions that have ended."""
+        for uid, main in self._mains.items():
+            error = main.failure or (main.error if isinstance(main.error, ContextCancelled) and not self.cancel_called else None)
+            if error is not None and uid not in self._errors:
+                self._errors[uid] = error
+
+    async def _leave(self, own: BaseException | None) -> BaseException | None:
+        """End what is left after the body; return what the block has to raise."""
+        if own is None:
+            try:
+                await self._join()
+            except BaseException as exc:
+                own = exc
+        if self._children:
+            why = f"the nursery's body raised {type(own).__name__}" if own is not None else "its nursery has ended"
+            self._end_all(why)
+            try:
+                with trio.CancelScope(shield=True):
+                    await self._wait_gone()
+            except KeyboardInterrupt as exc:
+                own = exc
+        self._open = False
+        self._collect()
+        children = list(self._errors.items())
+        if isinstance(own, KeyboardInterrupt):
+            children = [(uid, exc) for uid, exc in children if uid not in self._interrupted]
+        error = combine(own, [exc for _, exc in children])
+        self.cancelled_caught = self.cancel_called and error is None
+        self.exited.set()
+        return error
+
+
+def _search_path() -> list[str]:
+    """Our module search path, as a child in the same working directory must write it."""
+    here = os.getcwd()
+    return [os.path.join(here, entry) for entry in sys.path]
+
+
+@asynccontextmanager
+async def run_nursery(
+    actor: Actor, *, start_method: str, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT
+) -> AsyncGenerator[ActorNursery]:
+    """Open a nursery of `actor`; see `open_nursery`."""
+    nursery = ActorNursery(actor, start_method=start_method, grace=grace, boot_timeout=boot_timeout)
+    own: BaseException | None = None
+    try:
+        with nursery._body_scope:
+            yield nursery
+    except BaseException as exc:
+        own = exc
+    error = await nursery._leave(own)
+    if error is not None:
+        raise error
+
+
