@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     )
     from tractor.discovery._api import find_actor, get_registry, query_actor, wait_for_actor
     from tractor.ipc._channel import Channel
-    from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError, StreamOverrun, reg_err_types
+    from tractor.msg._boxed import (
+        ContextCancelled,
+        MsgTypeError,
+        RemoteActorError,
+        StreamOverrun,
+        reg_err_types,
+    )
     from tractor.runtime._actor import Actor
     from tractor.runtime._context import Context
     from tractor.runtime._endpoint import context
@@ -68,7 +74,7 @@ _HOME = {
 }
 _MODULE_OF = {name: f"tractor.{module}" for module, names in _HOME.items() for name in names}
 
-__all__ = [  # noqa: F822 - resolved by `__getattr__`
+__all__ = [
     "Actor",
     "ActorFailure",
     "ActorNursery",

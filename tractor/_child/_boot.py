@@ -84,7 +84,7 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
             finally:
                 _restore_stderr(stderr, keep=not booted)
             await _join_parent(actor, channel, spec)
-            await trio.sleep_forever()
+            await actor.cancel_complete.wait()
     except (Exception, SystemExit):
         if booted:
             log.exception("a child has failed")

@@ -63,7 +63,9 @@ async def _connected(actor: Actor, addr: TCPAddress | UDSAddress) -> AsyncGenera
 
 
 @asynccontextmanager
-async def query_actor(name: str, regaddr: Any = None) -> AsyncGenerator[tuple[Any, Portal | LocalPortal | None]]:
+async def query_actor(
+    name: str, regaddr: Any = None
+) -> AsyncGenerator[tuple[Any, Portal | LocalPortal | None]]:
     """Yield the address of the actor of that name, or None, and a portal to the registrar; without connecting to the actor."""
     async with get_registry(regaddr) as registry:
         if name == "registrar" and isinstance(registry, LocalPortal):

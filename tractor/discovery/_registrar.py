@@ -66,7 +66,9 @@ class Registrar:
 
     async def _unregister_actor(self, served: Served, uid: tuple[str, str]) -> None:
         if not self.table.remove(uid[1]):
-            log.info("an actor unregistered that was not registered", extra={"uid": uid, "by": str(served.peer)})
+            log.info(
+                "an actor unregistered that was not registered", extra={"uid": uid, "by": str(served.peer)}
+            )
 
     async def _find_actor(self, served: Served, name: str) -> list[str] | None:  # noqa: ARG002
         return self.find(name)
@@ -99,7 +101,6 @@ class Registrar:
         """Remove the actor registered at an address in any spelling; return its uid if there was one."""
         entry = self.table.remove_addr(wrap_address(addr).maddr)
         return (entry.name, entry.uuid) if entry is not None else None
-
 
 
 def become_registrar(actor: Actor) -> Registrar:

@@ -159,7 +159,9 @@ def parse_maddr(text: str) -> TCPAddress | UDSAddress:
             return TCPAddress(host, int(port))
         case ["", "unix", *rest] if rest and rest[-1]:
             return UDSAddress.from_path("/" + "/".join(rest))
-    raise ValueError(f"Unsupported multiaddr protocol combo: {text!r} (we have /ip4|ip6/HOST/tcp/PORT and /unix/PATH)")
+    raise ValueError(
+        f"Unsupported multiaddr protocol combo: {text!r} (we have /ip4|ip6/HOST/tcp/PORT and /unix/PATH)"
+    )
 
 
 def wrap_address(addr: object) -> TCPAddress | UDSAddress:

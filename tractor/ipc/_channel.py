@@ -80,12 +80,13 @@ class Channel:
         """Return an error that says why this channel is of no more use."""
         cause = self._lost or self._outbox.broken
         if self.closed:
-            what, cause = "was already closed locally", trio.ClosedResourceError("another task closed this channel")
+            what, cause = (
+                "was already closed locally",
+                trio.ClosedResourceError("another task closed this channel"),
+            )
         else:
             what = "was closed by the peer" if isinstance(cause, EOFError) else f"broke ({cause})"
-        error = TransportClosed(
-            f"the connection {what}", src_exc=cause, peer=self.peer_name, exit=self.exit
-        )
+        error = TransportClosed(f"the connection {what}", src_exc=cause, peer=self.peer_name, exit=self.exit)
         error.__cause__ = cause
         return error
 
@@ -94,12 +95,14 @@ class Channel:
         if self.closed or self._lost is not None or self._outbox.broken is not None:
             raise self.loss()
         size = len(body)
-        if size >= BIG:
-            if size > self.limit:
-                raise ValueError(f"message of {size} bytes is over the channel's limit of {self.limit} bytes; send it in parts")
-            self._outbox.put(pack_header(kind, flags, did, size), body, urgent=kind in URGENT)
-        else:
+        if size < BIG:
             self._outbox.put(pack(kind, flags, did, body), urgent=kind in URGENT)
+        elif size > self.limit:
+            raise ValueError(
+                f"message of {size} bytes is over the channel's limit of {self.limit} bytes; send it in parts"
+            )
+        else:
+            self._outbox.put_big(pack_header(kind, flags, did, size), body, urgent=kind in URGENT)
 
     async def send(self, kind: int, flags: int, did: int, body: Buffer = b"") -> None:
         """Queue a frame, then wait while too much is queued.

@@ -50,6 +50,10 @@ def _current_tick_end() -> _TickEnd:
         return instrument
 
 
+#: A whole frame, or its header and a body that is not copied.
+type _Frame = bytes | tuple[bytes, Buffer]
+
+
 class Outbox:
     """Frames of one channel on their way out, in two lanes: urgent frames overtake data frames."""
 
@@ -73,8 +77,8 @@ class Outbox:
         self._transport = transport
         self._tick_end = _current_tick_end()
         self._token = trio.lowlevel.current_trio_token()
-        self._urgent: deque[Buffer] = deque()
-        self._data: deque[Buffer] = deque()
+        self._urgent: deque[_Frame] = deque()
+        self._data: deque[_Frame] = deque()
         self._inflight: list[Buffer] = []
         self._tick = -1
         self._marked = False
@@ -86,29 +90,49 @@ class Outbox:
         #: Why nothing can be sent any more.
         self.broken: BaseException | None = None
 
-    def put(self, frame: Buffer, body: Buffer | None = None, *, urgent: bool = False) -> None:
-        """Queue a frame, or a header and its big body; never blocks. What is put after a break is dropped."""
+    def put(self, frame: bytes, *, urgent: bool = False) -> None:
+        """Queue a frame; never blocks. What is put after a break is dropped."""
         if self.broken is not None:
             return
-        tick_end = self._tick_end
-        lane = self._urgent if urgent else self._data
-        lane.append(frame)
-        self.size += len(frame)
-        if body is not None:
-            lane.append(body)
-            self.size += len(body)
-        if self._blocked:
-            return
-        if self._tick != tick_end.tick:
-            self._tick = tick_end.tick
-            if not self._flush():
-                self._wake_writer()
-        elif self.size > HIGH_WATER:
-            if not self._flush():
+        tick = self._tick_end.tick
+        if self._tick != tick and not self.size:
+            self._tick = tick
+            if self._write_lone(frame):
+                return
+        else:
+            (self._urgent if urgent else self._data).append(frame)
+            self.size += len(frame)
+        if self.size > HIGH_WATER:
+            if not self._blocked and not self._flush():
                 self._wake_writer()
         elif not self._marked:
             self._marked = True
-            tick_end.dirty.append(self)
+            self._tick_end.dirty.append(self)
+
+    def _write_lone(self, frame: bytes) -> bool:
+        """Write a frame past the empty lanes; False when some of it has to wait."""
+        try:
+            sent = self._transport.send_nowait((frame,))
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self.break_(exc)
+            return True
+        if sent == len(frame):
+            return True
+        # Not back to its lane: what has begun must be the next to leave.
+        self._inflight = [memoryview(frame)[sent:]]
+        self.size += len(frame) - sent
+        return False
+
+    def put_big(self, header: bytes, body: Buffer, *, urgent: bool = False) -> None:
+        """Queue a frame whose body is handed to the transport without being copied."""
+        if self.broken is not None:
+            return
+        (self._urgent if urgent else self._data).append((header, body))
+        self.size += len(header) + len(body)
+        if not self._blocked and not self._flush():
+            self._wake_writer()
 
     def flush_at_tick_end(self) -> None:
         """Write what is queued; called by the loop, outside any task."""
@@ -123,23 +147,20 @@ class Outbox:
 
     def _gather(self) -> list[Buffer]:
         """Take about BATCH bytes of whole frames off the lanes, urgent ones first."""
-        chunks: list[Buffer] = []
-        small: list[Buffer] = []
+        small: list[bytes] = []
         total = 0
         for lane in (self._urgent, self._data):
             while lane and total < BATCH:
-                part = lane.popleft()
-                total += len(part)
-                if len(part) >= BIG:
+                frame = lane[0]
+                if isinstance(frame, tuple):
                     if small:
-                        chunks.append(b"".join(small))
-                        small = []
-                    chunks.append(memoryview(part))
-                else:
-                    small.append(part)
-        if small:
-            chunks.append(small[0] if len(small) == 1 else b"".join(small))
-        return chunks
+                        return [b"".join(small)]
+                    lane.popleft()
+                    return [frame[0], memoryview(frame[1])]
+                small.append(frame)
+                total += len(frame)
+                lane.popleft()
+        return [b"".join(small)] if small else []
 
     def _flush(self) -> bool:
         """Write until everything is gone (True) or the transport is full (False)."""

@@ -54,7 +54,9 @@ def _ensure_private(path: Path) -> None:
     info = path.lstat()
     platform = "Darwin" if sys.platform == "darwin" else "POSIX"
     if not stat.S_ISDIR(info.st_mode):
-        raise PermissionError(f"Unsafe {platform} runtime directory: {path} is a link or not a directory; remove it")
+        raise PermissionError(
+            f"Unsafe {platform} runtime directory: {path} is a link or not a directory; remove it"
+        )
     if info.st_uid != os.geteuid():
         raise PermissionError(f"Unsafe {platform} runtime directory: {path} belongs to user id {info.st_uid}")
     if stat.S_IMODE(info.st_mode) != 0o700:

@@ -45,5 +45,4 @@ async def connect(addr: TCPAddress) -> SocketTransport:
 
 def _take(sock: trio.socket.SocketType) -> socket.socket:
     """Return a plain socket that owns the descriptor of a trio one."""
-    plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-    return plain
+    return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())

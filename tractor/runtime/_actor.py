@@ -16,7 +16,7 @@ from tractor.ipc._channel import Channel
 from tractor.ipc._server import Server, connect
 from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._codec import get_codec
 from tractor.msg._errbox import pack_error
 from tractor.msg._types import Bye, Cancel, Hello
 from tractor.runtime._expose import Exposed
@@ -197,10 +197,7 @@ class Actor:
     def _on_channel_frame(self, router: Router, kind: int, body: Buffer) -> None:
         if kind != Kind.BYE:
             raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")
-        try:
-            router.channel.bye = get_codec().decoder(Bye)(body)
-        except DecodeError as exc:
-            raise RemoteProtocolError(f"malformed BYE: {exc}") from exc
+        router.channel.bye = get_codec().decoder(Bye)(body)
 
     async def _serve_connection(self, channel: Channel) -> None:
         """Serve a connection that somebody has made to our server; a bad one is dropped quietly."""

@@ -35,7 +35,7 @@ class _Call:
         self.waiter: trio.lowlevel.Task | None = None
         self.did = router.open(self)
 
-    def on_frame(self, kind: int, flags: int, body: Buffer) -> None:
+    def on_frame(self, kind: int, flags: int, body: Buffer) -> None:  # noqa: ARG002 - a DialogEnd
         if not self.dialog.recv(kind):
             return
         if kind == _RETURN:
@@ -44,7 +44,7 @@ class _Call:
             boxed: Boxed = get_codec().decoder(Boxed)(body)
             self._settle(outcome.Error(unpack_error(boxed, sender=self.router.peer.uid)))
 
-    def on_loss(self, error: TransportClosed) -> None:
+    def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - each waiter gets its own
         self._settle(outcome.Error(self.router.channel.loss()))
 
     def _settle(self, reply: outcome.Outcome[Buffer]) -> None:

@@ -27,7 +27,9 @@ def find_modules(names: list[str]) -> dict[str, str]:
         if module is None:
             spec = find_spec(name)
             if spec is None:
-                raise ModuleNotFoundError(f"no module named {name!r}; check the spelling in enable_modules", name=name)
+                raise ModuleNotFoundError(
+                    f"no module named {name!r}; check the spelling in enable_modules", name=name
+                )
             origin = spec.origin or ""
             if origin.endswith(".py") and spec.loader is not None:
                 spec.loader.get_code(name)  # type: ignore[attr-defined]

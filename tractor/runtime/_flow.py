@@ -13,6 +13,8 @@ from tractor.ipc._transport import Buffer
 
 #: Items received and not taken, before a sender without backpressure has overrun the receiver.
 BUFFER_ITEMS = 64
+#: The same for a stream with backpressure: items that may be under way before the sender waits.
+WINDOW_ITEMS = 1024
 #: Newest items kept beyond the buffer with `allow_overruns=True`; older ones are dropped.
 OVERFLOW_ITEMS = 616
 #: Bytes that a sender with backpressure may have under way; one item may overdraw it.

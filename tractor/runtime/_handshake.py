@@ -52,7 +52,9 @@ async def hear_hello(channel: Channel) -> Hello:
             raise RemoteProtocolError(f"the connection began with {Kind(kind).name}, not with HELLO")
         hello: Hello = codec.decoder(Hello)(body)
         if hello.protocol != PROTOCOL_VERSION:
-            raise RemoteProtocolError(f"the peer speaks protocol {hello.protocol}, we speak {PROTOCOL_VERSION}")
+            raise RemoteProtocolError(
+                f"the peer speaks protocol {hello.protocol}, we speak {PROTOCOL_VERSION}"
+            )
         addrs = [parse_maddr(text) for text in hello.addrs]
     except (DecodeError, RemoteProtocolError, ValueError) as exc:
         raise TransportClosed(f"handshake failed: {exc}", src_exc=exc) from exc

@@ -65,7 +65,7 @@ async def _wait_started(ctx: Context[Any, Any, Any]) -> Any:
 
 async def _wait_settled(ctx: Context[Any, Any, Any]) -> None:
     """The body has ended well: nobody will take items any more, so only the end of the endpoint is awaited."""
-    ctx._inbox.discard()
+    ctx.discard()
     with ctx._parking():
         await ctx._settled.wait()
 
@@ -80,7 +80,7 @@ async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
         # Somebody else's cancellation passes through: the peer is released, but this context was not cancelled.
         await ctx.release()
     else:
-        ctx._inbox.discard()
+        ctx.discard()
         await ctx.cancel()
     return False
 

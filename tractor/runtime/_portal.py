@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from typing import Any, Concatenate, overload
 
 import trio
@@ -53,7 +54,9 @@ class Portal:
     @overload
     async def run[T](self, func: str, fn_name: str, /, **kwargs: Any) -> Any: ...
     @overload
-    async def run[**P, T](self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def run[**P, T](
+        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
     async def run(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run an async function in the peer and return what it returns.
 
@@ -65,15 +68,14 @@ class Portal:
         """
         if isinstance(func, str):
             warnings.warn(
-                "Portal.run(module, function) is deprecated; use Portal.run_from_ns()", DeprecationWarning, stacklevel=2
+                "Portal.run(module, function) is deprecated; use Portal.run_from_ns()",
+                DeprecationWarning,
+                stacklevel=2,
             )
             return await self.run_from_ns(func, *args, **kwargs)
         if args:
             raise TypeError(f"arguments of {_name(func)} must be given by keyword: they travel by name")
-        if not inspect.iscoroutinefunction(func) or context_meta(func) is not None:
-            hint = "; open it with `Portal.open_context()`" if context_meta(func) is not None else ""
-            raise TypeError(f"{_name(func)} must be a non-streaming async function!{hint}")
-        return await call(self._router, str(NamespacePath.from_ref(func)), kwargs)
+        return await call(self._router, _call_target(func), kwargs)
 
     async def run_from_ns(self, namespace_path: str, function_name: str, /, **kwargs: Any) -> Any:
         """Run `function_name` of the peer's module `namespace_path`; `'self'` names the peer's runtime. Else as `run`."""
@@ -142,6 +144,15 @@ class Portal:
     async def aclose(self) -> None:
         """Close the channel; everything that is under way on it fails."""
         await self.chan.aclose()
+
+
+@lru_cache(maxsize=1024)
+def _call_target(func: Callable[..., Any]) -> str:
+    """Return where a peer finds a function that can be called plainly."""
+    if not inspect.iscoroutinefunction(func) or context_meta(func) is not None:
+        hint = "; open it with `Portal.open_context()`" if context_meta(func) is not None else ""
+        raise TypeError(f"{_name(func)} must be a non-streaming async function!{hint}")
+    return str(NamespacePath.from_ref(func))
 
 
 def _name(func: object) -> str:

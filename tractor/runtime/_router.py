@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -9,14 +10,18 @@ from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
+from tractor.msg._codec import DecodeError
 from tractor.wire._kinds import Kind
 
 _START = int(Kind.START)
 
 
 class DialogEnd(Protocol):
-    """This actor's end of one dialog. Both methods are synchronous and never raise for what a peer did wrong,
-    except `RemoteProtocolError`, which costs the peer its connection."""
+    """One end of one dialog.
+
+    Both methods are synchronous and never raise for what a peer did wrong, except `RemoteProtocolError`, which costs
+    the peer its connection.
+    """
 
     def on_frame(self, kind: int, flags: int, body: Buffer) -> None:
         """Take the next frame of the dialog."""
@@ -28,7 +33,16 @@ class DialogEnd(Protocol):
 class Router:
     """The dialogs of one channel. The end that dialled starts odd ids, the other even ones (after HTTP/2, RFC 9113 §5.1.1)."""
 
-    __slots__ = ("_next_id", "_on_channel_frame", "_on_request", "_peer_last_id", "channel", "dialogs", "local", "lost")
+    __slots__ = (
+        "_next_id",
+        "_on_channel_frame",
+        "_on_request",
+        "_peer_last_id",
+        "channel",
+        "dialogs",
+        "local",
+        "lost",
+    )
 
     def __init__(
         self,
@@ -68,7 +82,13 @@ class Router:
         self.dialogs.pop(did, None)
 
     def on_frame(self, kind: int, flags: int, did: int, body: Buffer) -> None:
-        """Hand a frame to its dialog. Raises `RemoteProtocolError` for an id that makes no sense."""
+        """Hand a frame to its dialog. Raises `RemoteProtocolError` for an id or a body that makes no sense."""
+        try:
+            self._dispatch(kind, flags, did, body)
+        except (DecodeError, struct.error) as exc:
+            raise RemoteProtocolError(f"malformed {Kind(kind).name}: {exc}") from exc
+
+    def _dispatch(self, kind: int, flags: int, did: int, body: Buffer) -> None:
         end = self.dialogs.get(did)
         if end is not None:
             end.on_frame(kind, flags, body)

@@ -26,7 +26,7 @@ from tractor.wire._kinds import Flag, Kind
 
 log = get_logger(__name__)
 
-_RETURN, _ERROR, _CANCEL = int(Kind.RETURN), int(Kind.ERROR), int(Kind.CANCEL)
+_CANCEL, _CONTEXT = int(Kind.CANCEL), int(Flag.CONTEXT)
 
 
 class ServedCall:
@@ -119,7 +119,7 @@ class Host(Protocol):
 def serve_request(host: Host, router: Router, did: int, flags: int, body: Buffer) -> None:
     """Start the task for a request that has arrived."""
     served: Served
-    if flags & Flag.CONTEXT:
+    if flags & _CONTEXT:
         served = ServedContext(router, Role.CHILD, did=did)
         served._dialog.recv(Kind.START)
     else:
@@ -147,10 +147,9 @@ async def _run(host: Host, served: Served, body: Buffer) -> None:
     except trio.Cancelled:
         _report_cancel(host, served)
         raise
-    except (Exception, BaseExceptionGroup) as exc:
+    except (Exception, BaseExceptionGroup) as exc:  # noqa: BLE001 - whatever it is, the peer is told
         _report(host, served, exc)
-        if not isinstance(exc, trio.Cancelled):
-            announce_crash(exc)
+        announce_crash(exc)
     except (KeyboardInterrupt, SystemExit) as exc:
         _report(host, served, exc)
         host.exit_soon(exc)
@@ -224,7 +223,9 @@ def _report_cancel(host: Host, served: Served) -> None:
     by = "itself" if canceller == host.aid.uid else f"{canceller[0]!r}"
     why = f": {request.reason}" if request is not None else ""
     error = ContextCancelled(
-        f"a task of {host.aid.name!r} was cancelled by {by}{why}", boxed_type=trio.Cancelled, canceller=canceller
+        f"a task of {host.aid.name!r} was cancelled by {by}{why}",
+        boxed_type=trio.Cancelled,
+        canceller=canceller,
     )
     _send_error(served, pack_error(error, host.aid.uid, canceller=canceller))
 

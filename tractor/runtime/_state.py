@@ -47,7 +47,9 @@ def current_actor(err_on_no_runtime: bool = True) -> Actor | None:
     if actor is None and len(_alive) == 1:
         actor = _alive[0]
     if actor is None and err_on_no_runtime:
-        raise NoRuntime("no actor runs here; enter `tractor.open_nursery()` or `tractor.open_root_actor()` first")
+        raise NoRuntime(
+            "no actor runs here; enter `tractor.open_nursery()` or `tractor.open_root_actor()` first"
+        )
     return actor
 
 

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import trio
 
@@ -25,7 +24,9 @@ _TAIL = 4096
 class ProcessChild:
     """A child in a process of its own."""
 
-    def __init__(self, process: trio.Process, channel: socket.socket, lifeline: socket.socket, stderr: int) -> None:
+    def __init__(
+        self, process: trio.Process, channel: socket.socket, lifeline: socket.socket, stderr: int
+    ) -> None:
         self._process = process
         self._lifeline = lifeline
         self._stderr = stderr
@@ -81,7 +82,9 @@ class ProcessChild:
         return self.exit
 
 
-async def trio_proc(spec: ChildSpec, *, task_status: trio.TaskStatus[Child] = trio.TASK_STATUS_IGNORED) -> Exit:
+async def trio_proc(
+    spec: ChildSpec, *, task_status: trio.TaskStatus[Child] = trio.TASK_STATUS_IGNORED
+) -> Exit:
     """Run one child as a process; see `Backend`."""
     with ExitStack() as stack:
         child = await _start(spec, stack)
@@ -135,7 +138,9 @@ async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
 
 def _command(spec: ChildSpec, fds: list[int]) -> list[str]:
     if not sys.executable:
-        raise RuntimeError("cannot start a process: this interpreter does not know its own path (sys.executable)")
+        raise RuntimeError(
+            "cannot start a process: this interpreter does not know its own path (sys.executable)"
+        )
     # The same flags as ours (-O, -W, -X, …), as multiprocessing does; -P keeps the entry's folder off the path.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     uid = f"({spec.name!r}, {spec.uuid!r})"
@@ -148,5 +153,4 @@ def _anonymous_file(stack: ExitStack) -> int:
         fd = os.memfd_create("tractor-boot-stderr")
         stack.callback(os.close, fd)
         return fd
-    file: Any = stack.enter_context(tempfile.TemporaryFile())
-    return int(file.fileno())
+    return stack.enter_context(tempfile.TemporaryFile()).fileno()

@@ -103,13 +103,15 @@ class SupervisedChild:
             async with trio.open_nursery() as nursery:
                 try:
                     self._child = await nursery.start(self._run_backend)
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001 - whatever keeps a child from being made is its failure
                     self._fail_boot(f"it could not be started: {exc}")
                     assert self.failure is not None
                     self.failure.__cause__ = exc
                     self.exited.set()
                 else:
-                    self._channel = Channel(SocketTransport(self._child.channel), dialer=True, limit=self._actor.max_body)
+                    self._channel = Channel(
+                        SocketTransport(self._child.channel), dialer=True, limit=self._actor.max_body
+                    )
                     nursery.start_soon(self._climb)
                     nursery.start_soon(self._accept if self._token else self._serve)
                     await self.exited.wait()
@@ -198,7 +200,9 @@ class SupervisedChild:
 
     def _new_failure(self, message: str) -> ActorFailure:
         output = self._child.boot_output() if self._child is not None and self.portal is None else ""
-        return ActorFailure(message, name=self.aid.name, where=self.where, exit=self._verdict(), stderr_tail=output)
+        return ActorFailure(
+            message, name=self.aid.name, where=self.where, exit=self._verdict(), stderr_tail=output
+        )
 
     def _verdict(self) -> Exit | None:
         """How it ended, with what it said itself when it left."""
@@ -260,7 +264,9 @@ class SupervisedChild:
         unasked = self.phase in (Phase.BOOTING, Phase.UP) and not self._left_as_asked()
         self._sign(Sign.EXIT)
         if unasked and self.failure is None:
-            self.failure = self._new_failure("it ended unasked" if self.portal is not None else "it ended before it was up")
+            self.failure = self._new_failure(
+                "it ended unasked" if self.portal is not None else "it ended before it was up"
+            )
         if self.failure is not None:
             self.failure.exit = self.failure.exit or self._verdict()
         if self._channel is not None:
@@ -283,6 +289,6 @@ class SupervisedChild:
     def _left_as_asked(self) -> bool:
         """Whether it ended in order because somebody, not necessarily we, asked its actor to."""
         bye = self._channel.bye if self._channel is not None else None
-        return isinstance(bye, Bye) and bye.how == "cancelled" and self.exit is not None and not self.exit.code
-
-
+        return (
+            isinstance(bye, Bye) and bye.how == "cancelled" and self.exit is not None and not self.exit.code
+        )

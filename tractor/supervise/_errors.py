@@ -29,4 +29,3 @@ def combine(own: BaseException | None, children: list[BaseException]) -> BaseExc
     if len(errors) == 1:
         return errors[0]
     return BaseExceptionGroup("tractor.ActorNursery errored with", errors)
-

@@ -24,7 +24,7 @@ class MainTask:
         """Run the function; never raises for what it does."""
         try:
             self.value = await portal.run_from_ns(*target, **kwargs)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - kept for whoever asks
             self.error = exc
         except BaseException as exc:
             self.error = exc

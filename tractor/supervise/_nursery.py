@@ -134,7 +134,9 @@ class ActorNursery:
         is an error of this nursery once its body has ended. Other parameters and errors are those of `start_actor`.
         """
         if not inspect.iscoroutinefunction(fn):
-            raise TypeError(f"{getattr(fn, '__qualname__', fn)!r} must be an async function, and no generator")
+            raise TypeError(
+                f"{getattr(fn, '__qualname__', fn)!r} must be an async function, and no generator"
+            )
         target = NamespacePath.from_ref(fn).to_tuple()
         get_codec().encode(fn_kwargs)
         portal = await self.start_actor(
@@ -264,13 +266,19 @@ class ActorNursery:
                     continue
             if not self._children:
                 break
-            with trio.move_on_at(self._harvest_until or float("inf")) if not self.cancel_called else trio.CancelScope():
+            with (
+                trio.move_on_at(self._harvest_until or float("inf"))
+                if not self.cancel_called
+                else trio.CancelScope()
+            ):
                 await self._changed.wait()
 
     def _collect(self) -> None:
         """Note the errors of the functions that have ended."""
         for uid, main in self._mains.items():
-            error = main.failure or (main.error if isinstance(main.error, ContextCancelled) and not self.cancel_called else None)
+            error = main.failure or (
+                main.error if isinstance(main.error, ContextCancelled) and not self.cancel_called else None
+            )
             if error is not None and uid not in self._errors:
                 self._errors[uid] = error
 
@@ -279,10 +287,14 @@ class ActorNursery:
         if own is None:
             try:
                 await self._join()
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: BLE001 - raised by the block, after the children are gone
                 own = exc
         if self._children:
-            why = f"the nursery's body raised {type(own).__name__}" if own is not None else "its nursery has ended"
+            why = (
+                f"the nursery's body raised {type(own).__name__}"
+                if own is not None
+                else "its nursery has ended"
+            )
             self._end_all(why)
             try:
                 with trio.CancelScope(shield=True):
@@ -316,10 +328,8 @@ async def run_nursery(
     try:
         with nursery._body_scope:
             yield nursery
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - raised below, after the children are gone
         own = exc
     error = await nursery._leave(own)
     if error is not None:
         raise error
-
-

@@ -104,11 +104,13 @@ async def open_nursery(
     """
     actor = current_actor(err_on_no_runtime=False)
     if actor is None:
-        async with open_root_actor(**root_kwargs) as root:
-            async with run_nursery(
+        async with (
+            open_root_actor(**root_kwargs) as root,
+            run_nursery(
                 root, start_method=root.start_method, grace=grace, boot_timeout=boot_timeout
-            ) as nursery:
-                yield nursery
+            ) as nursery,
+        ):
+            yield nursery
     else:
         async with run_nursery(
             actor, start_method=actor.start_method, grace=grace, boot_timeout=boot_timeout

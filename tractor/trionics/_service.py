@@ -23,8 +23,8 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
             inner: trio.Nursery = await outer.start(_host)
             try:
                 yield inner
-            except BaseException as exc:
-                # Raised again below, outside the nursery, which would wrap it in a group.
+            except BaseException as exc:  # noqa: BLE001 - raised again below
+                # Outside the nursery, which would wrap it in a group.
                 left = exc
             inner.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -1,6 +1,13 @@
 """Take the shields away from tasks that would otherwise never notice that they are cancelled."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import trio
+
+if TYPE_CHECKING:
+    from trio._core._run import CancelStatus
 
 
 def lift_shields(nursery: trio.Nursery) -> int:
@@ -13,7 +20,7 @@ def lift_shields(nursery: trio.Nursery) -> int:
     while tasks:
         task = tasks.pop()
         # trio has no public way from a task to the scopes it is in; the chain ends at the nursery's own scope.
-        status = task._cancel_status
+        status: CancelStatus | None = task._cancel_status
         while status is not None and status._scope is not nursery.cancel_scope:
             if status._scope.shield:
                 status._scope.shield = False

@@ -1,0 +1,262 @@
+"""One end of a context as the peer sees it: what arrives, what it does to the task here, and what may be sent.
+
+What may be said and when is the table in `tractor.wire._dialog`; here it is decided what a frame that may be said means.
+`Context` adds what users call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import trio
+
+from tractor._errors import TransportClosed
+from tractor._ids import Aid
+from tractor.ipc._channel import Channel
+from tractor.ipc._transport import Buffer
+from tractor.msg._boxed import Boxed, ContextCancelled, MsgTypeError, StreamOverrun
+from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._errbox import pack_error, unpack_error
+from tractor.msg._types import Cancel
+from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Credit, Inbox
+from tractor.runtime._router import Router
+from tractor.runtime._stream import MsgStream
+from tractor.wire._dialog import Dialog, Role, Style
+from tractor.wire._kinds import Flag, Kind
+
+# Operators of IntFlag cost half a microsecond each.
+_CREDITED, _BACKPRESSURE = int(Flag.CREDITED), int(Flag.BACKPRESSURE)
+
+#: Seconds the opener of a context waits for the endpoint to have ended, after asking it to.
+CANCEL_TIMEOUT = 0.616
+
+
+class Link:
+    """The state of one end of a linked pair of tasks."""
+
+    def __init__(self, router: Router, role: Role, *, did: int | None = None, pld_spec: Any = Any) -> None:
+        self._router = router
+        self._role = role
+        self._dialog = Dialog(role, Style.CONTEXT)
+        self._pld_spec = pld_spec
+        self._decode = get_codec().decoder(pld_spec)
+        self._inbox = Inbox(self._give_back)
+        self._credit = Credit()
+        self._credit_needed = False
+        self._granted = 0
+        self._stream: MsgStream[Any] | None = None
+        #: Cancelled when this end has to stop.
+        self._scope = trio.CancelScope()
+        #: The task this end belongs to: the opener's, or the one that runs the endpoint.
+        self._task: trio.lowlevel.Task | None = None
+        self._parked = False
+        self._started_event = trio.Event()
+        self._started_body: Buffer | None = None
+        self._settled = trio.Event()
+        self._result_body: Buffer | None = None
+        #: The error that came from the peer, unpacked once.
+        self._remote_error: BaseException | None = None
+        #: What left the block at this end.
+        self._local_error: BaseException | None = None
+        #: The peer's request to end this task.
+        self._cancel_msg: Cancel | None = None
+        #: Whether the block was left without waiting for the peer.
+        self._released = False
+        #: Whether this side called `cancel()`.
+        self.cancel_called = False
+        #: Whether the peer has confirmed our own `cancel()`.
+        self.cancel_acked = False
+        #: Who cancelled: our uid if it was us, else the uid of the actor that reported it.
+        self.canceller: tuple[str, str] | None = None
+        self.did = router.open(self) if did is None else did
+
+    @property
+    def cid(self) -> str:
+        """The context's id, unique within its channel."""
+        return f"{self.did}"
+
+    @property
+    def chan(self) -> Channel:
+        """The channel that carries it."""
+        return self._router.channel
+
+    @property
+    def peer(self) -> Aid:
+        """The actor at the other end."""
+        return self._router.peer
+
+    # Frames.
+
+    def on_frame(self, kind: int, flags: int, body: Buffer) -> None:
+        """Take the next frame of the dialog."""
+        if self._dialog.recv(kind):
+            self._HANDLERS[kind](self, flags, body)
+
+    def _on_item(self, flags: int, body: Buffer) -> None:
+        if not self._inbox.put(body, flags & _CREDITED):
+            self._overrun()
+
+    def _on_started(self, flags: int, body: Buffer) -> None:  # noqa: ARG002 - one shape for all handlers
+        self._started_body = body
+        self._started_event.set()
+
+    def _on_stream(self, flags: int, body: Buffer) -> None:
+        self._inbox.ended = False
+        self._credit.closed = False
+        self._credit.grant(*CREDIT.unpack(body))
+        if flags & _BACKPRESSURE:
+            self._credit_needed = True
+            if self._inbox.discarding:
+                self.discard()
+
+    def _on_stop(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        self._inbox.end()
+        self._credit.close()
+
+    def _on_credit(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        self._credit.grant(*CREDIT.unpack(body))
+
+    def _on_cancel(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        request: Cancel = get_codec().decoder(Cancel)(body)
+        self.cancel_task(request)
+
+    def _on_return(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        self._result_body = body
+        self._inbox.end()
+        self._settle()
+
+    def _on_error(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        boxed: Boxed = get_codec().decoder(Boxed)(body)
+        error = unpack_error(boxed, sender=self.peer.uid, cid=self.cid)
+        if self._released:
+            self._settle()
+            return
+        if isinstance(error, ContextCancelled):
+            ours = error.canceller == self._router.local.uid
+            self.canceller = self._router.local.uid if ours else error.src_uid
+            self.cancel_acked = self.cancel_called and ours
+        self._fail(error)
+
+    _HANDLERS: ClassVar[dict[int, Callable[[Link, int, Buffer], None]]] = {
+        Kind.STARTED: _on_started,
+        Kind.STREAM: _on_stream,
+        Kind.ITEM: _on_item,
+        Kind.STOP: _on_stop,
+        Kind.CREDIT: _on_credit,
+        Kind.CANCEL: _on_cancel,
+        Kind.RETURN: _on_return,
+        Kind.ERROR: _on_error,
+    }
+
+    def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - each waiter gets an error of its own
+        """The channel is gone: nothing more will come."""
+        self._fail(self._router.channel.loss())
+
+    def _fail(self, error: BaseException) -> None:
+        """End this side with `error`: raised where the task waits for the peer, else its scope is cancelled."""
+        if self._remote_error is None:
+            self._remote_error = error
+        waits_here = self._parked or self._task in self._inbox.waiters
+        self._inbox.fail(error)
+        self._credit.close()
+        self._settle()
+        if not waits_here:
+            self._scope.cancel(reason=f"the context's other side ended: {type(error).__name__}")
+
+    def _settle(self) -> None:
+        self._credit.close()
+        self._settled.set()
+        self._started_event.set()
+
+    def cancel_task(self, request: Cancel) -> None:
+        """End the endpoint's task on behalf of `request.canceller`."""
+        if self._cancel_msg is None:
+            self._cancel_msg = request
+            self._scope.cancel(reason=f"cancelled by {request.canceller[0]!r}: {request.reason}")
+
+    def _overrun(self) -> None:
+        """Tell the sender that it was too fast; its item is lost."""
+        if not self._dialog.may_send(Kind.ERROR):
+            return
+        where = "" if self._stream is not None else "\n*** No stream open on this side"
+        error = StreamOverrun(
+            f"{self._router.local} could not take an item: its buffer of {self._inbox.capacity} is full{where}\n"
+            "use `open_stream(backpressure=True)` to slow the sender down"
+        )
+        boxed = pack_error(error, self._router.local.uid)
+        self.post(Kind.ERROR, 0, get_codec().encode(boxed))
+        if self._role is Role.CHILD:
+            self._scope.cancel(reason="the peer overran this context's stream")
+
+    # What this end sends.
+
+    def post(self, kind: Kind, flags: int = 0, body: Buffer = b"") -> None:
+        """Send a frame now, as the table allows; never blocks."""
+        self._dialog.send(kind)
+        self._router.channel.post(kind, flags, self.did, body)
+
+    def _give_back(self, items: int, size: int) -> None:
+        if self._dialog.may_send(Kind.CREDIT) and self.chan.connected():
+            self.post(Kind.CREDIT, 0, CREDIT.pack(items, size))
+
+    def _parking(self) -> _Parking:
+        return _Parking(self)
+
+    def load(self, body: Buffer, what: str) -> Any:
+        """Decode a payload; `MsgTypeError` when it does not match the endpoint's spec. `what` names the message."""
+        try:
+            return self._decode(body)
+        except DecodeError as exc:
+            value = get_codec().decoder()(body)
+            message = (
+                f"invalid `{what}` msg payload\n{value!r} has type {type(value)!r}, "
+                f"does not match type-spec `{what}.pld: {self._pld_spec}`: {exc}"
+            )
+            raise MsgTypeError.from_decode(message, bad_msg=value, cid=self.cid) from exc
+
+    def _request_cancel(self, reason: str) -> None:
+        if self._dialog.may_send(Kind.CANCEL) and self.chan.connected():
+            self.post(Kind.CANCEL, 0, get_codec().encode(Cancel(self._router.local.uid, reason)))
+
+    async def release(self, timeout: float = CANCEL_TIMEOUT) -> None:
+        """End the other side without taking notice of how it ends; waits at most `timeout` seconds, shielded."""
+        self._released = True
+        self.discard()
+        self._request_cancel("its opener has left")
+        with trio.move_on_after(timeout, shield=True):
+            await self._settled.wait()
+
+    def is_own_cancel(self, error: BaseException | None) -> bool:
+        """Whether `error` is the peer's confirmation of our own `cancel()`."""
+        return (
+            isinstance(error, ContextCancelled)
+            and error is self._remote_error
+            and self.cancel_called
+            and error.canceller == self._router.local.uid
+        )
+
+    def discard(self) -> None:
+        """Drop the items that are here and those that will come; a sender that waits for credit gets it."""
+        self._inbox.discard()
+        if self._credit_needed and not self._granted:
+            self._granted = WINDOW_ITEMS
+            self._give_back(WINDOW_ITEMS, WINDOW_BYTES)
+
+
+class _Parking:
+    """Marks that a context's own task waits for the peer, so that an error is raised there."""
+
+    __slots__ = ("_ctx", "_mine")
+
+    def __init__(self, ctx: Link) -> None:
+        self._ctx = ctx
+        self._mine = ctx._task is trio.lowlevel.current_task()
+
+    def __enter__(self) -> None:
+        if self._mine:
+            self._ctx._parked = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._mine:
+            self._ctx._parked = False

@@ -1,0 +1,119 @@
+"""A process beside the test session that outlives its hangs.
+
+It ends a session whose test exceeds its wall time, after writing every thread's stack, and it kills what the session
+started when the session itself ends by any means, SIGKILL included. A process and no thread: it works while the
+session is stuck in C code with the interpreter lock held, and tests may still fork without a warning.
+"""
+
+import faulthandler
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from tractor.testing import _procs
+
+#: Makes the session write its stacks; faulthandler answers it in C, whatever the interpreter does.
+DUMP_SIGNAL = signal.SIGALRM
+
+
+class Guard:
+    """The session's end. Create it while the process has one thread and its stderr is the real one."""
+
+    def __init__(self, mark: str, dump: Path, private: str) -> None:
+        """Start the process.
+
+        `mark`: the session's (see `_procs.MARK`); `dump`: the file for the stacks, removed in the end when nothing had
+        to be written; `private`: the session's own directory, removed in any case.
+        """
+        self._dump = dump.open("w")
+        faulthandler.register(DUMP_SIGNAL, file=self._dump, all_threads=True)
+        session = os.getpid()
+        reader, self._writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _run(reader, session, mark, dump, private)
+        os.close(reader)
+
+    def arm(self, seconds: float, test: str) -> None:
+        """End the session unless `disarm()` or `arm()` is called within that many seconds; `test` is for the report."""
+        os.write(self._writer, f"{seconds} {test}\n".encode())
+
+    def disarm(self) -> None:
+        """Let the session take its time again."""
+        os.write(self._writer, b"\n")
+
+    def stop(self) -> None:
+        """End the process, which kills and removes what the session left."""
+        os.close(self._writer)
+        os.waitpid(self.pid, 0)
+        faulthandler.unregister(DUMP_SIGNAL)
+        self._dump.close()
+
+
+def _run(commands: int, session: int, mark: str, dump: Path, private: str) -> NoReturn:
+    try:
+        os.setsid()  # away from the terminal's Ctrl-C
+        os.dup2(2, 1)
+        os.dup2(commands, 0)
+        # Nothing of the session's stays open here, or those who wait for its end of a pipe wait for us.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        overdue = _watch(session)
+        if overdue is not None:
+            _note(session, mark, dump, overdue)
+        _procs.kill(_family(session, mark))
+        if overdue is not None:
+            try:
+                os.write(2, f"\n{dump.read_text()}The session ends here; this is also in {dump}\n".encode())
+            finally:
+                os.kill(session, signal.SIGKILL)
+        elif dump.stat().st_size == 0:
+            dump.unlink()
+        shutil.rmtree(private, ignore_errors=True)
+    except BaseException:  # noqa: BLE001 - nobody above: this process must not return into pytest
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(0)
+
+
+def _watch(session: int) -> str | None:
+    """Return what was overdue, or None once the session is over."""
+    deadline, overdue, rest = None, "", b""
+    while os.getppid() == session:
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
+            return overdue
+        # The bound of a second is for a session that died while a forked child holds its end of the pipe.
+        if not select.select([0], [], [], 1.0 if deadline is None else min(1.0, deadline - now))[0]:
+            continue
+        data = os.read(0, 65536)
+        if not data:
+            break
+        *lines, rest = (rest + data).split(b"\n")
+        if lines:
+            seconds, _, test = lines[-1].decode().partition(" ")
+            deadline = time.monotonic() + float(seconds) if seconds else None
+            overdue = f"{test}: still running after {seconds} s"
+    return None
+
+
+def _note(session: int, mark: str, dump: Path, overdue: str) -> None:
+    family = "".join(f"  process {proc}\n" for proc in _family(session, mark))
+    os.kill(session, DUMP_SIGNAL)
+    size, deadline = 0, time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if 0 < size == dump.stat().st_size:
+            break
+        size = dump.stat().st_size
+    with dump.open("a") as file:
+        file.write(f"\n{overdue}\n{family}")
+
+
+def _family(session: int, mark: str) -> list[_procs.Proc]:
+    return _procs.find_family(session, mark, _procs.all_pids() - {os.getpid()})
