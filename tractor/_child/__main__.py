@@ -32,6 +32,6 @@ if __name__ == "__main__":
     sys.path[:] = _receive(lifeline).decode(errors="surrogateescape").split("\0")
     boot = _receive(lifeline)
 
-    from tractor._child._boot import run_child
+    from tractor._child._boot import exit_process, run_child
 
-    sys.exit(run_child(boot, socket.socket(fileno=fds[0]), lifeline, fds[2] if len(fds) > 2 else None))
+    exit_process(run_child(boot, socket.socket(fileno=fds[0]), lifeline, fds[2] if len(fds) > 2 else None))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
 import sys
+import threading
 import traceback
+from contextlib import suppress
 from functools import partial
 from types import FrameType
+from typing import NoReturn
 
 import trio
 
@@ -45,11 +49,28 @@ def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stde
     warden.start()
     try:
         return trio.run(_main, spec, channel, warden, stderr)
-    except KeyboardInterrupt:
-        # Only a hung-up actor is interrupted in this way: its end is what was wanted.
+    except BaseException:
+        if not warden.hung_up:
+            raise
+        # An interrupt that lands in trio's own code tears its loop: nobody is left to whom that would be news.
         return 128 + signal.SIGINT
     finally:
         warden.finished()
+
+
+def exit_process(status: int) -> NoReturn:
+    """End the process in the interpreter's own order: threads, `atexit`, open streams.
+
+    What is left out is taking every object apart, which costs more than the rest of a child's end (10 to 20 ms) and is
+    undone by the end of the process anyway.
+    """
+    # The steps that `multiprocessing` takes for its own children.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(status)
 
 
 def _set_title(name: str) -> None:
@@ -68,7 +89,7 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
     )
     warden.guard(actor)
     _handle_signals(actor, warden)
-    channel = await _reach_parent(spec, sock)
+    channel = await _reach_parent(spec, sock, limit=actor.vars._max_msg_size)
     address_type = get_address_cls(actor.vars._enable_tpts[0])
     bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [address_type.get_random(spec.name)]
     booted = False
@@ -109,13 +130,13 @@ def _handle_signals(actor: Actor, warden: Warden) -> None:
         signal.signal(signum, on_signal)
 
 
-async def _reach_parent(spec: SpawnSpec, sock: socket.socket) -> Channel:
+async def _reach_parent(spec: SpawnSpec, sock: socket.socket, *, limit: int) -> Channel:
     """Return the channel to the parent: the inherited one, or a connection made to the parent's address."""
     if not spec.connect_to:
-        return Channel(SocketTransport(sock), dialer=False)
+        return Channel(SocketTransport(sock), dialer=False, limit=limit)
     sock.close()
     with trio.fail_after(10):
-        return Channel(await connect(parse_maddr(spec.connect_to[0])), dialer=True)
+        return Channel(await connect(parse_maddr(spec.connect_to[0])), dialer=True, limit=limit)
 
 
 async def _join_parent(actor: Actor, channel: Channel, spec: SpawnSpec) -> None:

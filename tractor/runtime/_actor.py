@@ -26,7 +26,7 @@ from tractor.runtime._router import Router
 from tractor.runtime._serve import SelfMethod, Served, serve_request
 from tractor.runtime._vars import RuntimeVars
 from tractor.trionics._shields import lift_shields
-from tractor.wire._kinds import MAX_BODY, Kind
+from tractor.wire._kinds import Kind
 
 log = get_logger(__name__)
 
@@ -49,7 +49,6 @@ class Actor:
         uuid: str | None = None,
         is_registrar: bool = False,
         loglevel: str | None = None,
-        max_body: int = MAX_BODY,
     ) -> None:
         self.aid = Aid(name, uuid or new_uuid(), os.getpid(), is_registrar)
         self.vars = variables
@@ -65,14 +64,13 @@ class Actor:
         #: The table of names, in the actor that keeps it; discovery's own.
         self.registrar: object = None
         self.served: dict[Served, None] = {}
-        self.server = Server(self._serve_connection, limit=max_body)
+        self.server = Server(self._serve_connection, limit=variables._max_msg_size)
         #: Tokens of children that are expected to connect back, and what to do with their channels.
         self.expected: dict[bytes, Callable[[Channel, Hello], Awaitable[None]]] = {}
         #: Called with a channel's router once it is lost.
         self.on_peer_lost: list[Callable[[Router], None]] = []
         #: Awaited before the channels are closed, each for a bounded time.
         self.farewells: list[Callable[[], Awaitable[None]]] = []
-        self.max_body = max_body
         #: The spawn backend for its children.
         self.start_method = variables._start_method
         self.cancel_called = False
@@ -227,7 +225,7 @@ class Actor:
     async def connect(self, addr: TCPAddress | UDSAddress, *, token: bytes = b"") -> Router:
         """Connect to an actor and serve the channel until it is lost; `OSError` when nobody is there."""
         with trio.fail_after(HANDSHAKE_TIMEOUT):
-            channel = Channel(await connect(addr), dialer=True, limit=self.max_body)
+            channel = Channel(await connect(addr), dialer=True, limit=self.vars._max_msg_size)
             try:
                 say_hello(channel, self.aid, self.server.addrs, token=token)
                 await hear_hello(channel)

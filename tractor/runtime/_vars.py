@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from tractor.wire._kinds import MAX_BODY
+
 
 @dataclass
 class RuntimeVars:
@@ -17,6 +19,7 @@ class RuntimeVars:
     _registry_addrs: list[Any] = field(default_factory=list)
     _debug_mode: bool = False
     _start_method: str = "trio"
+    _max_msg_size: int = MAX_BODY
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, copied."""

@@ -68,7 +68,8 @@ class SupervisedChild:
         self._child: Child | None = None
         self._channel: Channel | None = None
         self._end_wanted = trio.Event()
-        self._end_reason = ""
+        #: Why its end was asked for.
+        self.end_reason = ""
         self._start_at = Rung.ASK
         self._hurry = trio.Event()
         self._channel_ended = trio.Event()
@@ -90,7 +91,7 @@ class SupervisedChild:
         """Begin to end the child; returns at once. `kill` skips every gentler step, also while those are under way."""
         self._sign(Sign.END)
         if not self._end_wanted.is_set():
-            self._end_reason = reason
+            self.end_reason = reason
             self._start_at = Rung.KILL if kill else Rung.ASK if self.portal is not None else Rung.HANG_UP
             self._end_wanted.set()
             self._on_change(self)
@@ -110,7 +111,9 @@ class SupervisedChild:
                     self.exited.set()
                 else:
                     self._channel = Channel(
-                        SocketTransport(self._child.channel), dialer=True, limit=self._actor.max_body
+                        SocketTransport(self._child.channel),
+                        dialer=True,
+                        limit=self._actor.vars._max_msg_size,
                     )
                     nursery.start_soon(self._climb)
                     nursery.start_soon(self._accept if self._token else self._serve)
@@ -166,6 +169,8 @@ class SupervisedChild:
         if hello.uuid != self.aid.uuid:
             self._fail_boot(f"somebody else answered in its place: {hello.name!r}")
             return
+        if self._channel is not None and self._channel is not channel:
+            self._channel.abort()
         self._channel = channel
         self.aid = replace(self.aid, pid=hello.pid)
         router = self._actor.add_router(channel)
@@ -230,7 +235,7 @@ class SupervisedChild:
 
     def _take(self, rung: Rung, nursery: trio.Nursery, grace: float) -> None:
         assert self._child is not None
-        facts = {"child": str(self.aid), "where": self.where, "why": self._end_reason, "grace_s": grace}
+        facts = {"child": str(self.aid), "where": self.where, "why": self.end_reason, "grace_s": grace}
         if rung is Rung.ASK:
             log.info("asking a child to end", extra=facts)
             nursery.start_soon(self._ask, grace)
@@ -245,7 +250,7 @@ class SupervisedChild:
             self._child.interrupt()
         else:
             log.warning("killing a child", extra=facts)
-            announce_kill(str(self.aid), self._end_reason)
+            announce_kill(str(self.aid), self.end_reason)
             self._child.kill()
 
     async def _ask(self, grace: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from tractor._errors import ActorFailure
 from tractor._ids import new_uuid
 from tractor.ipc._addr import get_address_cls, wrap_address
 from tractor.msg._boxed import ContextCancelled
@@ -105,8 +106,9 @@ class ActorNursery:
             await child.up.wait()
             if child.portal is None:
                 await child.gone.wait()
-                assert child.failure is not None
-                raise child.failure
+                raise child.failure or ActorFailure(
+                    f"its start was cancelled: {child.end_reason}", name=name, exit=child.exit
+                )
         except BaseException:
             if child.phase is not Phase.GONE:
                 child.end_soon("its start was cancelled")

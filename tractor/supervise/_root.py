@@ -60,11 +60,12 @@ async def open_root_actor(
     load_backend(method)
     actor = Actor(
         name,
-        variables=RuntimeVars(_is_root=True, _enable_tpts=list(transports), _start_method=method),
+        variables=RuntimeVars(
+            _is_root=True, _enable_tpts=list(transports), _start_method=method, _max_msg_size=max_msg_size
+        ),
         modules=find_modules(enable_modules or []),
         is_registrar=True,
         loglevel=loglevel,
-        max_body=max_msg_size,
     )
     registrar = become_registrar(actor)
     async with run_actor(actor, binds or [get_address_cls(transports[0]).get_random(name)]):
