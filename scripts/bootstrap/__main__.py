@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Iterator
@@ -51,6 +52,7 @@ def _alone() -> Iterator[None]:
     """Wait until no other setup works in this checkout, and keep others waiting."""
     STORE.mkdir(exist_ok=True)
     with (STORE / "lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -24,6 +24,9 @@ SUITES = {
 }
 NEWEST = ("sid", "experimental")
 
+# The file that says a prefix is finished, and the place that it is for.
+MARK = "made-for"
+
 # `#clear` takes away what the machine's configuration lets apt do to the system after an update.
 CONFIG = """\
 #clear APT::Update::Pre-Invoke;
@@ -52,8 +55,9 @@ class _Apt:
 
     def __init__(self, place: Path) -> None:
         self.archives = place / "cache" / "archives"
-        for directory in (self.archives / "partial", place / "state" / "lists" / "partial"):
-            directory.mkdir(parents=True, exist_ok=True)
+        self.empty = place / "cache" / "empty"
+        for directory in (self.archives, self.empty, place / "state" / "lists"):
+            (directory / "partial").mkdir(parents=True, exist_ok=True)
         # With no package installed, apt resolves every dependency down to the C library.
         (place / "state" / "status").write_text("")
         self.sources = place / "main.sources"
@@ -69,7 +73,7 @@ def existing(version: str) -> Path | None:
     prefix = STORE / version
     try:
         # Absolute paths are built into it, so a copy of the checkout needs a prefix of its own.
-        here = (prefix / "made-for").read_text() == str(prefix)
+        here = (prefix / MARK).read_text() == str(prefix)
     except OSError:
         return None
     return usable(_python(prefix, version), version) if here else None
@@ -94,12 +98,12 @@ def make(version: str) -> Path:
     for package in packages:
         run("dpkg", "-x", package, made)
     _relocate(made, prefix, version)
-    (made / "made-for").write_text(str(prefix))
     settle(made, prefix)
     python = _python(prefix, version)
     if usable(python, version) is None:
         raise SetupError(f"the packages' CPython does not run on this machine: {python}{_advice(version)}")
     _compile(python, version)
+    (prefix / MARK).write_text(str(prefix))
     shutil.rmtree(work)
     return python
 
@@ -118,7 +122,8 @@ def _fetch(version: str, apt: _Apt, archive: dict[str, str]) -> list[Path]:
         wanted = ("install", f"python{version}", "-t", suite)
         try:
             apt("update", "--error-on=any")
-            plan = apt("--print-uris", *wanted)
+            # It leaves out what is in the archives directory already, so it gets to see another one.
+            plan = apt("--print-uris", "-o", f"Dir::Cache::archives={apt.empty}", *wanted)
         except CommandError as exc:
             trouble = trouble or exc.tail(3)
             continue
@@ -151,10 +156,10 @@ def _compile(python: Path, version: str) -> None:
     """Byte-compile the standard library, as the package's own installation script would have done."""
     library = python.parents[1] / "lib" / f"python{version}"
     try:
-        run(python, "-I", "-m", "compileall", "-q", "-j", "0", library)
+        run(python, "-I", "-m", "compileall", "-q", library)
     except CommandError as exc:
         # The interpreter works without; it only starts more slowly.
-        say(f"the standard library is not byte-compiled: {exc}")
+        say(f"the standard library is not byte-compiled: {exc.tail()}")
 
 
 def _advice(version: str) -> str:

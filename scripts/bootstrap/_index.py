@@ -39,7 +39,7 @@ def tool(name: str) -> Path:
         say(f"fetching {name}")
         made = fresh(place.with_name(name + ".part"))
         try:
-            run(*_installer(), "--quiet", "--target", made, name, env=index_env())
+            run(*_installer(), "--target", made, name, env=index_env())
         except CommandError as exc:
             raise SetupError(
                 f"the package {name!r} could not be fetched: {exc.tail()}\n{CHECK_INDEX}"
@@ -54,10 +54,10 @@ def _installer() -> tuple[str, ...]:
     With `--target` pip does that in an externally managed environment too, which it leaves as it is.
     """
     if pip():
-        return *pip(), "install", "--disable-pip-version-check", "--no-input", "--retries", "2"
+        return *pip(), "install", "--disable-pip-version-check", "--no-input", "--retries", "2", "-qq"
     uv = shutil.which("uv")
     if uv:
-        return uv, "pip", "install", "--python", sys.executable
+        return uv, "pip", "install", "--quiet", "--python", sys.executable
     raise SetupError(
         f"{sys.executable} has no pip, which fetches all the rest. Get it with the system's packages (Debian, Ubuntu:\n"
         "  apt install python3-pip; Fedora: dnf install python3-pip), or with: python3 -m ensurepip --user"
@@ -109,6 +109,6 @@ def index_env() -> dict[str, str]:
     ):
         if option in options:
             env[name] = options[option]
-    if not os.access(Path.home(), os.W_OK):
+    if not os.access(os.path.expanduser("~"), os.W_OK):
         env["UV_CACHE_DIR"] = str(STORE / "cache")
     return {name: value for name, value in env.items() if name not in os.environ}

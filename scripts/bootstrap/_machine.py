@@ -75,6 +75,8 @@ def run(
             stderr=subprocess.STDOUT if with_stderr else subprocess.PIPE,
             timeout=timeout,
             check=False,
+            # Commands hold the lock with us: one that outlives its killed parent still keeps the next setup out.
+            close_fds=False,
         )
     except OSError as exc:
         raise CommandError(f"{words[0]}: {exc.strerror or exc}", "") from exc
