@@ -72,6 +72,8 @@ def _signal_name(number: int) -> str:
 class RuntimeFailure(RuntimeError):
     """The runtime was used in a way it does not allow, such as a second root in one process."""
 
+    __module__ = "tractor"
+
 
 class ActorFailure(RuntimeFailure):
     """An actor failed to boot, or ended although nobody asked it to.
@@ -81,6 +83,8 @@ class ActorFailure(RuntimeFailure):
     `name` is the actor's name, `where` the kind of body it had (the spawn backend), `exit` how it ended if
     that is known, `stderr_tail` the last lines it wrote to its stderr.
     """
+
+    __module__ = "tractor"
 
     def __init__(
         self,
@@ -120,17 +124,25 @@ class ActorTooSlowError(RuntimeFailure):
     Not a `trio.TooSlowError`: a deadline of the caller's own must stay distinguishable.
     """
 
+    __module__ = "tractor"
+
 
 class InternalError(RuntimeError):
     """The runtime broke one of its own rules: a bug here, not in the program."""
+
+    __module__ = "tractor"
 
 
 class NoRuntime(RuntimeError):
     """Something that needs an actor was called where none is running."""
 
+    __module__ = "tractor"
+
 
 class NoResult(RuntimeError):
     """Sentinel *returned*, never raised, where an actor has no main function and so no result."""
+
+    __module__ = "tractor"
 
 
 class ModuleNotExposed(ModuleNotFoundError):
@@ -141,6 +153,8 @@ class ModuleNotExposed(ModuleNotFoundError):
 
 class MessagingError(Exception):
     """Something was wrong with a message."""
+
+    __module__ = "tractor"
 
 
 class ProtocolError(MessagingError):
@@ -220,18 +234,28 @@ class TransportClosed(Exception):
 class DebugRequestError(RuntimeError):
     """The request for the debugger's tree-wide lock failed."""
 
+    __module__ = "tractor"
+
 
 class AsyncioCancelled(Exception):
     """The asyncio task of a linked pair was cancelled; raised in its trio task."""
+
+    __module__ = "tractor"
 
 
 class AsyncioTaskExited(Exception):
     """The asyncio task of a linked pair ended while its trio task still waited for it."""
 
+    __module__ = "tractor"
+
 
 class TrioCancelled(Exception):
     """The trio task of a linked pair was cancelled; raised in its asyncio task."""
 
+    __module__ = "tractor"
+
 
 class TrioTaskExited(Exception):
     """The trio task of a linked pair ended while its asyncio task still waited for it."""
+
+    __module__ = "tractor"

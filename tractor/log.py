@@ -99,7 +99,7 @@ def get_console_log(level: str | int | None = None) -> logging.Logger:
     Calling it again changes the level and never adds a second handler. Raises `ValueError` for an unknown name.
     """
     logger = logging.getLogger(_ROOT)
-    logger.setLevel(_level_number(get_loglevel() if level is None else level))
+    logger.setLevel(level_number(get_loglevel() if level is None else level))
     if not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
         logger.addHandler(ConsoleHandler())
     return logger
@@ -111,7 +111,8 @@ def get_loglevel() -> str:
     return logging.getLevelName(level) if level else _DEFAULT_LEVEL
 
 
-def _level_number(level: str | int) -> int:
+def level_number(level: str | int) -> int:
+    """Return the number of a level; `ValueError` for a name that neither logging nor this module knows."""
     if isinstance(level, int):
         return level
     known = logging.getLevelNamesMapping()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tractor.msg import _errbox
 from tractor.msg._boxed import DIVIDER, Boxed, ContextCancelled, MsgTypeError, RemoteActorError, StreamOverrun
 from tractor.msg._codec import get_codec
-from tractor.msg._errbox import pack_error, unpack_error
+from tractor.msg._errbox import pack_error, shrink_error, unpack_error
 
 LEAF, MID, TOP, ROOT = ("leaf", "u1"), ("mid", "u2"), ("top", "u3"), ("root", "u4")
 
@@ -355,3 +355,15 @@ def test_a_limit_on_tracebacks_of_this_process_is_honoured(monkeypatch: pytest.M
     """Who asks for none gets the error alone."""
     monkeypatch.setattr(sys, "tracebacklimit", 0, raising=False)
     assert pack_error(raised(ValueError("bad price")), LEAF).tb == "ValueError: bad price\n"
+
+
+@pytest.mark.parametrize("size", [400, 5000, 100_000])
+def test_a_report_can_be_made_to_fit(size: int) -> None:
+    """Its facts stay; of its texts the ends."""
+    boxed = pack_error(raised(ValueError("first " + "é" * 200_000 + " last")), LEAF, extra={"x": "y" * 50_000})
+    small = shrink_error(boxed, size)
+    assert len(get_codec().encode(small)) <= size
+    assert small.message.startswith("first")
+    assert small.message.endswith("last")
+    assert (small.src_uid, small.src_type, small.extra) == (LEAF, "ValueError", None)
+    assert shrink_error(small, size).src_type == "ValueError"

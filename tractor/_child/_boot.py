@@ -44,7 +44,7 @@ def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stde
     _set_title(spec.name)
     if spec.loglevel:
         get_console_log(spec.loglevel)
-    warden = Warden(lifeline)
+    warden = Warden(lifeline, spec.parent[2])
     warden.parent_addrs = [a for a in map(parse_maddr, spec.parent_addrs) if isinstance(a, UDSAddress)]
     warden.start()
     try:
@@ -106,9 +106,12 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
                 _restore_stderr(stderr, keep=not booted)
             await _join_parent(actor, channel, spec)
             await actor.cancel_complete.wait()
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as exc:
         if booted:
             log.exception("a child has failed")
+        elif actor.bye.error is None:
+            # It could not even listen.
+            _report_failed_boot(actor, channel, exc, spec)
         return 1
     finally:
         with trio.CancelScope(shield=True):
@@ -121,10 +124,14 @@ def _handle_signals(actor: Actor, warden: Warden) -> None:
     token = trio.lowlevel.current_trio_token()
 
     def on_signal(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the stdlib's
-        if warden.hung_up:
+        if warden.is_finished:
+            return
+        if warden.hung_up and not trio.lowlevel.currently_ki_protected():
+            # Not in trio's own code, nor in the runtime's: those would be torn, and they let the loop turn anyway.
             raise KeyboardInterrupt
         name = signal.Signals(signum).name
-        token.run_sync_soon(partial(actor.cancel_soon, how="interrupted", detail=name))
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(partial(actor.cancel_soon, how="interrupted", detail=name))
 
     for signum in _SIGNALS:
         signal.signal(signum, on_signal)
@@ -142,7 +149,13 @@ async def _reach_parent(spec: SpawnSpec, sock: socket.socket, *, limit: int) -> 
 async def _join_parent(actor: Actor, channel: Channel, spec: SpawnSpec) -> None:
     """Tell the parent that we are up, and serve its channel; the actor ends when that is lost."""
     say_hello(channel, actor.aid, actor.server.addrs, token=spec.token)
-    await hear_hello(channel)
+    try:
+        await hear_hello(channel)
+    except trio.Cancelled:
+        # What an actor says at its end goes to the peers it knows, and the parent is not among them yet.
+        with suppress(TransportClosed):
+            channel.post(Kind.BYE, 0, 0, get_codec().encode(actor.bye))
+        raise
     actor.parent = actor.add_router(channel)
 
     def on_lost(router: Router) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -29,11 +30,14 @@ KILL_AFTER = 0.5
 
 
 class Warden:
-    """Watches one lifeline, from the first moment of a child to its last."""
+    """Watches one lifeline, from the first moment of a child to its last.
 
-    def __init__(self, lifeline: socket.socket) -> None:
+    `parent_pid`: the parent's, which may be dead by now.
+    """
+
+    def __init__(self, lifeline: socket.socket, parent_pid: int) -> None:
         self._lifeline = lifeline
-        self._parent_pid = os.getppid()
+        self._parent_pid = parent_pid
         self._actor: Actor | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._finished = threading.Event()
@@ -50,13 +54,22 @@ class Warden:
         """Say whom to cancel; called inside the trio loop as soon as there is one."""
         self._actor = actor
         self._token = trio.lowlevel.current_trio_token()
+        if self.hung_up:
+            # The thread had nobody to cancel then.
+            self._cancel()
 
     def finished(self) -> None:
-        """The actor has ended: there is nothing left to enforce."""
+        """The actor has ended: only the process is left to be seen off."""
         self._finished.set()
-        if self.is_orphan():
+        if self.hung_up or self.is_orphan():
+            # A dying process hangs up before it is dead, and one that lives may hang up too: its sockets tell.
             for addr in self.parent_addrs:
-                _uds.unlink(addr)
+                _uds.unlink_stale(addr)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the actor has ended."""
+        return self._finished.is_set()
 
     def is_orphan(self) -> bool:
         """Whether the parent's process is gone."""
@@ -66,24 +79,22 @@ class Warden:
         with suppress(OSError):
             while self._lifeline.recv(64):
                 pass
+        kill_at = time.monotonic() + KILL_AFTER
         self.hung_up = True
         self._in_loop(self._cancel)
-        if self._finished.wait(LIFT_AFTER):
-            return
-        self._in_loop(self._lift)
-        if self._finished.wait(INTERRUPT_AFTER - LIFT_AFTER) or not self._wait_orphaned():
-            return
-        os.kill(os.getpid(), signal.SIGINT)
-        if not self._finished.wait(KILL_AFTER - INTERRUPT_AFTER):
-            self._remove_sockets()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def _wait_orphaned(self) -> bool:
-        """Wait until the actor has ended (False) or the parent has (True): whoever lives uses force."""
+        if not self._finished.wait(LIFT_AFTER):
+            self._in_loop(self._lift)
+        self._finished.wait(INTERRUPT_AFTER - LIFT_AFTER)
+        # Whoever lives uses force: the parent, else this thread.
         while not self.is_orphan():
-            if self._finished.wait(0.05):
-                return False
-        return True
+            time.sleep(0.05)
+        if not self._finished.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+            kill_at = max(kill_at, time.monotonic() + KILL_AFTER - INTERRUPT_AFTER)
+        # Also when the actor has ended: a thread of the user's may keep the process for ever.
+        time.sleep(max(0.0, kill_at - time.monotonic()))
+        self._remove_sockets()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _in_loop(self, func: Callable[[], None]) -> None:
         if self._token is not None:

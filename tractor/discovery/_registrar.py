@@ -152,6 +152,7 @@ def unregister(actor: Actor, aid: Aid) -> None:
         actor.services.start_soon(_unregister, actor, aid)
 
 
+@trio.lowlevel.enable_ki_protection
 async def _unregister(actor: Actor, aid: Aid) -> None:
     with trio.move_on_after(REGISTER_TIMEOUT), suppress(OSError, TransportClosed, RemoteActorError):
         router = await registrar_router(actor)

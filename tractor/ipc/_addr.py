@@ -44,7 +44,12 @@ class TCPAddress:
     port: int
 
     def __post_init__(self) -> None:
-        ipaddress.ip_address(self.host)
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            raise ValueError(
+                f"not an IP address: {self.host!r}; names are not resolved, write 127.0.0.1 or ::1 for this machine"
+            ) from None
         if not 0 <= self.port <= 65535:
             raise ValueError(f"TCP port out of range: {self.port}")
 
@@ -149,6 +154,24 @@ def get_address_cls(proto_key: str) -> type[TCPAddress | UDSAddress]:
         return ADDRESS_TYPES[proto_key]
     except KeyError:
         raise ValueError(f"unknown transport {proto_key!r}; choose one of {sorted(ADDRESS_TYPES)}") from None
+
+
+def check_transports(transports: list[str] | None, default: str) -> str:
+    """Return the one transport that a list `enable_transports=[...]` names; None means `default`.
+
+    Raises `TypeError` for something else than a list or tuple, `RuntimeError` for more or less than one, and
+    `ValueError` for a transport we do not have.
+    """
+    if transports is None:
+        return default
+    if not isinstance(transports, list | tuple):
+        raise TypeError(f"enable_transports must be a list such as ['tcp'], not {transports!r}")
+    if len(transports) != 1:
+        raise RuntimeError(
+            f"no multi-transport support: enable_transports must name one, not {list(transports)}"
+        )
+    get_address_cls(transports[0])
+    return transports[0]
 
 
 def parse_maddr(text: str) -> TCPAddress | UDSAddress:

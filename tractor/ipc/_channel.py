@@ -9,18 +9,20 @@ import trio
 from tractor._errors import Exit, RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._addr import TCPAddress, UDSAddress
-from tractor.ipc._outbox import BIG, Outbox
+from tractor.ipc._outbox import BIG, HIGH_WATER, Outbox
 from tractor.ipc._transport import Buffer, Transport
 from tractor.wire._frame import FrameReader, pack, pack_header
 from tractor.wire._kinds import MAX_BODY, URGENT, Frame
 
 type Handler = Callable[[int, int, int, Buffer], None]
 
-#: `send` lets other tasks run after this many frames in a row.
+#: A sender lets other tasks run after this many frames in a row.
 _BURST = 64
 #: A peer that has not said who it is may not make us hold more than this many bytes.
 _HANDSHAKE_LIMIT = 64 * 1024
 _HUNG_UP = "the peer hung up"
+#: What the end of the peer looks like: to the reader, and to the writer, which may notice first.
+_HANG_UPS = (EOFError, BrokenPipeError, ConnectionResetError)
 
 
 class Channel:
@@ -48,7 +50,6 @@ class Channel:
         self.cancel_called = False
         self._outbox = Outbox(transport)
         self._reader = FrameReader(limit=_HANDSHAKE_LIMIT)
-        self._early: list[Frame] = []
         self._burst = 0
         self._drained = True
         self._lost: BaseException | None = None
@@ -85,49 +86,62 @@ class Channel:
                 trio.ClosedResourceError("another task closed this channel"),
             )
         else:
-            what = "was closed by the peer" if isinstance(cause, EOFError) else f"broke ({cause})"
+            what = "was closed by the peer" if isinstance(cause, _HANG_UPS) else f"broke ({cause})"
         error = TransportClosed(f"the connection {what}", src_exc=cause, peer=self.peer_name, exit=self.exit)
         error.__cause__ = cause
         return error
 
-    def post(self, kind: int, flags: int, did: int, body: Buffer = b"") -> None:
-        """Queue a frame; never blocks. Raises `TransportClosed`, and `ValueError` for a body over the limit."""
+    def check(self, size: int) -> None:
+        """Raise what `post` would raise for a body of `size` bytes."""
         if self.closed or self._lost is not None or self._outbox.broken is not None:
             raise self.loss()
-        size = len(body)
-        if size < BIG:
-            self._outbox.put(pack(kind, flags, did, body), urgent=kind in URGENT)
-        elif size > self.limit:
+        if size > self.limit:
             raise ValueError(
                 f"message of {size} bytes is over the channel's limit of {self.limit} bytes; send it in parts"
             )
+
+    def post(self, kind: int, flags: int, did: int, body: Buffer = b"") -> None:
+        """Queue a frame; never blocks. Raises `TransportClosed`, and `ValueError` for a body over the limit."""
+        size = len(body)
+        self.check(size)
+        if size < BIG:
+            self._outbox.put(pack(kind, flags, did, body), urgent=kind in URGENT)
         else:
             self._outbox.put_big(pack_header(kind, flags, did, size), body, urgent=kind in URGENT)
 
     async def send(self, kind: int, flags: int, did: int, body: Buffer = b"") -> None:
-        """Queue a frame, then wait while too much is queued.
-
-        Checks for cancellation always, and lets other tasks run at least once every 64 frames.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Wait while too much is queued, then queue a frame. Nothing was sent where this is cancelled."""
+        await self.wait_room()
         self.post(kind, flags, did, body)
-        self._burst += 1
-        if self._burst >= _BURST or len(body) >= BIG:
-            self._burst = 0
+        if self.is_turn_over(len(body)):
             await trio.lowlevel.cancel_shielded_checkpoint()
-        await self._outbox.wait_room()
+
+    async def wait_room(self) -> None:
+        """Return when a sender may go on, or the channel is lost; checks for cancellation always."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._outbox.size > HIGH_WATER:
+            await self._outbox.wait_room()
+
+    def is_turn_over(self, size: int) -> bool:
+        """Whether who has posted `size` bytes now has to let other tasks run: every 64 frames, and after a big one."""
+        self._burst += 1
+        if self._burst < _BURST and size < BIG:
+            return False
+        self._burst = 0
+        return True
 
     async def receive_first(self) -> Frame:
         """Return the first frame of the connection; those behind it wait for `run`. Raises `TransportClosed`."""
         frames: list[Frame] = []
         try:
             while not frames:
-                frames = await self._receive_some()
+                # Not a byte more: what is behind it is judged by the limit for peers that are known.
+                frames = await self._receive_some(self._reader.wanted)
         except EOFError:
             raise self.loss() from None
-        self._early = frames[1:]
         return frames[0]
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self, handle: Handler) -> None:
         """Move frames until the connection is lost, handing each one that arrives to `handle`.
 
@@ -138,24 +152,24 @@ class Channel:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run_writer)
             try:
-                frames, self._early = self._early, []
                 while True:
-                    for frame in frames:
+                    for frame in await self._receive_some():
                         handle(*frame)
-                    frames = await self._receive_some()
             except EOFError:
                 pass
             except RemoteProtocolError as exc:
                 self._note_loss(exc)
             nursery.cancel_scope.cancel()
 
-    async def _receive_some(self) -> list[Frame]:
-        """Return the frames of one read; raises `EOFError` once the connection is lost."""
+    async def _receive_some(self, at_most: int | None = None) -> list[Frame]:
+        """Return the frames of one read of `at_most` bytes; raises `EOFError` once the connection is lost."""
         reader = self._reader
         try:
             if self._drained:
                 await self.transport.wait_readable()
             buffer = reader.get_buffer()
+            if at_most is not None:
+                buffer = buffer[:at_most]
             n = self.transport.recv_nowait(buffer)
             if n == 0:
                 raise EOFError("the peer hung up in the middle of a frame" if reader.pending else _HUNG_UP)
@@ -178,14 +192,18 @@ class Channel:
             self._lost = cause
         self._outbox.break_(cause)
 
-    def abort(self, exit: Exit | None = None) -> None:  # noqa: A002 - the name users know it by
-        """Close at once, dropping what is queued; `exit` says how the peer ended, where that is the reason."""
+    def abort(self, exit: Exit | None = None, cause: BaseException | None = None) -> None:  # noqa: A002 - see `exit`
+        """Close at once, dropping what is queued.
+
+        `exit` says how the peer ended and `cause` why it is given up, where one of them is the reason.
+        """
         self.exit = self.exit or exit
-        if exit is None and self._lost is None:
+        if exit is None and cause is None and self._lost is None:
             self.closed = True
-        self._note_loss(EOFError(_HUNG_UP))
+        self._note_loss(cause or EOFError(_HUNG_UP))
         self.transport.close()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self, timeout: float = 0.2) -> None:
         """Send what is queued, for at most `timeout` seconds, and close; idempotent, also when cancelled."""
         try:

@@ -196,6 +196,7 @@ class Outbox:
         self.size = 0
         self._room.unpark_all()
 
+    @trio.lowlevel.enable_ki_protection
     async def run_writer(self) -> None:
         """Wait for the transport whenever it is full, until cancelled."""
         while True:

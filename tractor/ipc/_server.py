@@ -56,6 +56,7 @@ class Server:
         self._listeners[real] = sock
         return real
 
+    @trio.lowlevel.enable_ki_protection
     async def serve(self) -> None:
         """Accept on every bound address until cancelled, then close them all."""
         try:
@@ -74,6 +75,7 @@ class Server:
             if isinstance(addr, UDSAddress):
                 _uds.unlink(addr)
 
+    @trio.lowlevel.enable_ki_protection
     async def _accept_loop(
         self, addr: TCPAddress | UDSAddress, sock: socket.socket, nursery: trio.Nursery
     ) -> None:

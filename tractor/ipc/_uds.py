@@ -28,7 +28,7 @@ def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path = os.fspath(addr.sockpath)
     try:
-        _unlink_stale(path)
+        unlink_stale(addr)
         sock.setblocking(False)
         sock.bind(path)
         sock.listen(128)
@@ -38,8 +38,9 @@ def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
     return sock, addr
 
 
-def _unlink_stale(path: str) -> None:
+def unlink_stale(addr: UDSAddress) -> None:
     """Remove the socket file of a process that was killed: one that refuses connections."""
+    path = os.fspath(addr.sockpath)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return

@@ -273,6 +273,8 @@ class StreamOverrun(RemoteActorError, trio.TooSlowError):
     Received from another actor it is a plain `RemoteActorError` with this `boxed_type`.
     """
 
+    __module__ = "tractor"
+
 
 _OWN: dict[str, type[BaseException]] = {
     found.__name__: found

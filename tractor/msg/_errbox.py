@@ -14,7 +14,7 @@ from tractor.msg._boxed import (
     wire_name,
 )
 
-__all__ = ["pack_error", "unpack_error"]
+__all__ = ["pack_error", "shrink_error", "unpack_error"]
 
 #: Most characters of a traceback and of everything else: an error must never be too big to be sent.
 _TB_LIMIT = 1_000_000
@@ -66,6 +66,12 @@ def pack_error(
     return here._replace(
         src_uid=received.src_uid, src_type=received.src_type, relay_path=(*received.relay_path, uid)
     )
+
+
+def shrink_error(boxed: Boxed, size: int) -> Boxed:
+    """Return the same report in at most about `size` bytes: texts are cut, further facts left out."""
+    room = size // 16
+    return boxed._replace(message=_clip(boxed.message, room), tb=_clip(boxed.tb, room), extra=None)
 
 
 def unpack_error(boxed: Boxed, *, sender: _Uid | None = None, cid: Any = None) -> RemoteActorError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from tractor.ipc._server import Server, connect
 from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
 from tractor.msg._codec import get_codec
-from tractor.msg._errbox import pack_error
+from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._types import Bye, Cancel, Hello
 from tractor.runtime._expose import Exposed
 from tractor.runtime._handshake import Refused, hear_hello, say_hello
@@ -32,6 +33,8 @@ log = get_logger(__name__)
 
 #: Seconds a connection has to say who it is.
 HANDSHAKE_TIMEOUT = 10.0
+#: Most characters of what an actor says in a farewell, beside the boxed error.
+_DETAIL = 1000
 
 
 class Actor:
@@ -78,6 +81,10 @@ class Actor:
         self.cancel_caller: tuple[str, str] | None = None
         #: When the asker means to use force, in trio's clock.
         self.cancel_deadline: float | None = None
+        #: The `KeyboardInterrupt` or `SystemExit` that left one of its tasks, if one did.
+        self.exit_cause: BaseException | None = None
+        #: Called when that has become sooner.
+        self.on_hastened: list[Callable[[], None]] = []
         #: How this actor ends, as it will tell its peers.
         self.bye = Bye("returned", None, "", None)
         #: Set when this actor's requests have ended after a cancellation.
@@ -135,6 +142,10 @@ class Actor:
         """Start living: the runtime's tasks go to `services`, those of peers' requests to `requests`."""
         self._services = services
         self._requests = requests
+        self._context = contextvars.copy_context()
+        if self.cancel_called:
+            # Asked before there was anything to end.
+            services.start_soon(self._cancel_requests)
 
     @property
     def services(self) -> trio.Nursery:
@@ -150,6 +161,7 @@ class Actor:
 
     # Peers.
 
+    @trio.lowlevel.enable_ki_protection
     async def serve_channel(
         self, channel: Channel, *, before_loss: Callable[[], Awaitable[None]] | None = None
     ) -> None:
@@ -197,6 +209,7 @@ class Actor:
             raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")
         router.channel.bye = get_codec().decoder(Bye)(body)
 
+    @trio.lowlevel.enable_ki_protection
     async def _serve_connection(self, channel: Channel) -> None:
         """Serve a connection that somebody has made to our server; a bad one is dropped quietly."""
         try:
@@ -244,7 +257,8 @@ class Actor:
     def start_request(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a request's task."""
         assert self._requests is not None, f"{self!r} is not running"
-        self._requests.start_soon(func, *args)
+        # Not with the variables of the task that once made the connection it came by.
+        self._context.run(self._requests.start_soon, func, *args)
 
     def request_done(self, served: Served) -> None:
         """Forget a request that has ended."""
@@ -260,8 +274,9 @@ class Actor:
 
     def exit_soon(self, cause: BaseException) -> None:
         """End this actor because `KeyboardInterrupt` or `SystemExit` left one of its tasks."""
+        self.exit_cause = self.exit_cause or cause
         how = "interrupted" if isinstance(cause, KeyboardInterrupt) else "exited"
-        self.cancel_soon(how=how, detail=repr(cause))
+        self.cancel_soon(how=how, detail=repr(cause)[:_DETAIL])
 
     def cancel_soon(
         self,
@@ -271,27 +286,38 @@ class Actor:
         detail: str = "",
         grace: float | None = None,
     ) -> None:
-        """Ask this actor to end; returns at once. Only the first call counts."""
+        """Ask this actor to end; returns at once. Only the first call counts, but each may hasten the end."""
+        if grace is not None:
+            self._hasten(trio.current_time() + grace)
         if self.cancel_called:
             return
         self.cancel_called = True
         self.cancel_caller = canceller
-        if grace is not None:
-            self.cancel_deadline = trio.current_time() + grace
         self.bye = Bye(how, canceller, detail, None)
         if self._services is not None:
             self._services.start_soon(self._cancel_requests)
 
+    def _hasten(self, deadline: float) -> None:
+        if self.cancel_deadline is None or deadline < self.cancel_deadline:
+            self.cancel_deadline = deadline
+            for listener in tuple(self.on_hastened):
+                listener()
+
     def crashed(self, exc: BaseException, how: str = "crashed") -> None:
         """Note the error that ends this actor, for the farewell."""
-        self.bye = Bye(how, None, f"{type(exc).__name__}: {exc}", pack_error(exc, self.aid.uid))
+        error = pack_error(exc, self.aid.uid)
+        if len(get_codec().encode(error)) > self.vars._max_msg_size // 2:
+            error = shrink_error(error, self.vars._max_msg_size // 2)
+        self.bye = Bye(how, None, f"{type(exc).__name__}: {error.message[:_DETAIL]}", error)
 
     async def _serve_cancel(self, served: Served, grace: float | None = None) -> bool:
         """The request `self:cancel`: acknowledged when every other request has ended."""
-        self.cancel_soon(canceller=served.peer.uid, grace=grace)
+        # NaN becomes 0 as well.
+        self.cancel_soon(canceller=served.peer.uid, grace=None if grace is None else max(0.0, float(grace)))
         await self.cancel_complete.wait()
         return True
 
+    @trio.lowlevel.enable_ki_protection
     async def _cancel_requests(self) -> None:
         self.body_scope.cancel(reason=f"actor {self.name!r} was cancelled")
         await self.end_requests(self.cancel_caller or self.aid.uid)

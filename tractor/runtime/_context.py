@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, overload
 
 import trio
 
@@ -16,9 +16,6 @@ from tractor.runtime._link import CANCEL_TIMEOUT, Link
 from tractor.runtime._stream import MsgStream
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
-
-#: What an endpoint starts with that has nothing to say.
-_NO_VALUE: Any = None
 
 
 class Unresolved:
@@ -65,8 +62,8 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
 
     @property
     def cancelled_caught(self) -> bool:
-        """Whether this end was ended by its own scope."""
-        return self._scope.cancelled_caught
+        """Whether the task here was cancelled because the other side had ended, and not after our own `cancel()`."""
+        return self._scope.cancelled_caught and not self.is_own_cancel(self._remote_error)
 
     @property
     def repr_state(self) -> str:
@@ -84,7 +81,13 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
             return "streaming-finished" if self._stream.closed else "streaming"
         return "started" if self._started_event.is_set() else "pre-started"
 
-    async def started(self, value: StartedT = _NO_VALUE, validate_pld_spec: bool = True) -> None:
+    @overload
+    async def started(
+        self: Context[None, ItemT, ResultT], value: None = None, validate_pld_spec: bool = True
+    ) -> None: ...
+    @overload
+    async def started(self, value: StartedT, validate_pld_spec: bool = True) -> None: ...
+    async def started(self, value: Any = None, validate_pld_spec: bool = True) -> None:
         """Tell the opener that the endpoint is ready; `value` is what its block gets first.
 
         Endpoint side only, once: else `RuntimeError`. Raises `MsgTypeError` for a value outside the endpoint's
@@ -92,9 +95,9 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         """
         if self._role is Role.PARENT:
             raise RuntimeError("started() is for the endpoint's side of a context, not for its opener")
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self._started_event.is_set():
             raise RuntimeError("started() was already called on this context")
-        await trio.lowlevel.checkpoint_if_cancelled()
         body = get_codec().encode(value)
         if validate_pld_spec and self._pld_spec is not Any:
             self.load(body, "Started")
@@ -128,7 +131,10 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         grant = max(inbox.capacity - self._granted, 0)
         body = CREDIT.pack(grant, 0 if self._granted else WINDOW_BYTES)
         self._granted += grant
-        self.post(Kind.STREAM, Flag.BACKPRESSURE if backpressure else 0, body)
+        # An endpoint that has returned already left what it sent, and takes nothing.
+        if self._dialog.may_send(Kind.STREAM):
+            self.post(Kind.STREAM, Flag.BACKPRESSURE if backpressure else 0, body)
+        self._credit.closed = inbox.ended
         self._stream = stream = MsgStream(self)
         try:
             yield stream
@@ -147,8 +153,6 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
             raise RuntimeError("a stream cannot be opened before started() was called on this context")
         if self._stream is not None and not self._stream.closed_locally:
             raise RuntimeError("this side of the context has a stream open; leave its block first")
-        if not self._dialog.may_send(Kind.STREAM):
-            raise trio.ClosedResourceError("the context's other side has ended")
 
     async def cancel(self, timeout: float = CANCEL_TIMEOUT) -> None:
         """Ask the other side to end; from the endpoint: end this task.

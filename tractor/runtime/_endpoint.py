@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Concatenate, overload
 
@@ -22,19 +22,13 @@ class ContextMeta:
     pld_spec: Any
 
 
-type Endpoint[StartedT, ItemT, ResultT, **P] = Callable[
-    Concatenate[Context[StartedT, ItemT, ResultT], P], Awaitable[ResultT]
-]
+type Endpoint = Callable[Concatenate[Context[Any, Any, Any], ...], Coroutine[Any, Any, Any]]
 
 
 @overload
-def context[StartedT, ItemT, ResultT, **P](
-    func: Endpoint[StartedT, ItemT, ResultT, P], /
-) -> Endpoint[StartedT, ItemT, ResultT, P]: ...
+def context[F: Endpoint](func: F, /) -> F: ...
 @overload
-def context[StartedT, ItemT, ResultT, **P](
-    func: None = None, /, *, pld_spec: Any = Any
-) -> Callable[[Endpoint[StartedT, ItemT, ResultT, P]], Endpoint[StartedT, ItemT, ResultT, P]]: ...
+def context[F: Endpoint](func: None = None, /, *, pld_spec: Any = Any) -> Callable[[F], F]: ...
 def context(func: Any = None, /, *, pld_spec: Any = Any) -> Any:
     """Mark an async function as an endpoint that a peer can open with `Portal.open_context`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -16,16 +16,23 @@ from tractor.runtime._endpoint import context_meta
 MP_MAIN = "__mp_main__"
 
 
-def find_modules(names: list[str]) -> dict[str, str]:
+def find_modules(names: Iterable[object]) -> dict[str, str]:
     """Return the file of each module, after checking that it can be found.
 
-    Raises `ModuleNotFoundError` or `SyntaxError` here, where the list was written, rather than in a child.
+    Raises `TypeError` for what is no list of names, `ModuleNotFoundError` or `SyntaxError` here, where the list was
+    written, rather than in a child.
     """
     found = {}
     for name in names:
+        if isinstance(names, str) or not isinstance(name, str):
+            raise TypeError(f"enable_modules is a list of module names, such as [__name__]; it was {names!r}")
         module = sys.modules.get(name)
         if module is None:
-            spec = find_spec(name)
+            try:
+                spec = find_spec(name)
+            except ModuleNotFoundError:
+                # A parent package is not there, or is no package.
+                spec = None
             if spec is None:
                 raise ModuleNotFoundError(
                     f"no module named {name!r}; check the spelling in enable_modules", name=name
@@ -73,6 +80,11 @@ class Exposed:
         obj: Any = import_module(self._real_name(module_name))
         for part in qualname.split("."):
             obj = getattr(obj, part)
+            if inspect.ismodule(obj):
+                # Every module imports others; being exposed is not contagious.
+                raise ModuleNotExposed(
+                    f"module {obj.__name__!r}, found by way of {target}, is not exposed by that name"
+                )
         if inspect.isasyncgenfunction(obj) or not inspect.iscoroutinefunction(obj):
             raise TypeError(f"{target} must be an async function!")
         if as_context and context_meta(obj) is None:

@@ -27,6 +27,9 @@ CREDIT = struct.Struct("<II")
 class Inbox:
     """Received items of one context, in order, and the tasks that wait for them.
 
+    Each side may open one stream after another; the nth of this side reads what the nth of the peer has sent, and
+    nothing else, whatever their frames have met on their way.
+
     `give_back(items, bytes)` is called when enough credited items were taken for the sender to get credit again.
     """
 
@@ -35,35 +38,56 @@ class Inbox:
         self.allow_overruns = False
         #: Whether nobody will take items any more: they are dropped on arrival.
         self.discarding = False
-        #: Whether the peer has closed its stream: what is buffered can still be taken.
+        #: Whether the peer has closed the stream that is read here: what is buffered can still be taken.
         self.ended = False
         #: Why nothing can be taken any more.
         self.error: BaseException | None = None
         self.items: deque[tuple[Buffer, int]] = deque()
         self.waiters: dict[trio.lowlevel.Task, None] = {}
         self._overflow: deque[tuple[Buffer, int]] = deque(maxlen=OVERFLOW_ITEMS)
+        #: By how many streams the peer is ahead of this side; -1 while it has not opened the one that is read here.
+        self._ahead = -1
+        #: Items of streams that this side will read later, with None for the end of each.
+        self._later: deque[tuple[Buffer, int] | None] = deque()
+        #: Whether the peer will open no more streams.
+        self._finished = False
         self._give_back = give_back
         self._owed_items = 0
         self._owed_bytes = 0
 
     def put(self, body: Buffer, credited: int) -> bool:
         """Add an item; False when there is no room for it."""
-        if self.discarding:
-            if credited:
-                self._owe(body)
-        elif self.waiters:
+        if self.discarding or self._ahead:
+            return self._put_aside(body, credited)
+        if self.waiters:
             task = next(iter(self.waiters))
             del self.waiters[task]
             if credited:
                 self._owe(body)
             trio.lowlevel.reschedule(task, outcome.Value(body))
-        elif credited or len(self.items) < self.capacity:
+        elif not self._overflow and (credited or len(self.items) < self.capacity):
+            self.items.append((body, credited))
+        elif credited:
+            # Never dropped, and never ahead of what came before it.
+            self.items.extend(self._overflow)
+            self._overflow.clear()
             self.items.append((body, credited))
         elif self.allow_overruns:
             self._overflow.append((body, credited))
         else:
             return False
         return True
+
+    def _put_aside(self, body: Buffer, credited: int) -> bool:
+        """Drop an item that nobody will read, or keep it for a later stream of this side."""
+        if self.discarding or self._ahead < 0:
+            if credited:
+                self._owe(body)
+            return True
+        if credited or len(self._later) < self.capacity:
+            self._later.append((body, credited))
+            return True
+        return self.allow_overruns
 
     def pop(self) -> Buffer:
         """Take the oldest item; there must be one."""
@@ -100,16 +124,51 @@ class Inbox:
         body: Buffer = await trio.lowlevel.wait_task_rescheduled(abort)
         return body
 
+    def begin(self) -> None:
+        """The peer has opened a stream."""
+        self._ahead += 1
+
     def end(self) -> None:
-        """The peer will send no more items for now."""
-        self.ended = True
-        self._wake(trio.EndOfChannel)
+        """The peer has closed its stream."""
+        if self._ahead > 0:
+            self._later.append(None)
+        elif self._ahead == 0:
+            self.ended = True
+            self._wake(trio.EndOfChannel)
+
+    def finish(self) -> None:
+        """The peer has closed its stream, if one was open, and will open no other."""
+        self._finished = True
+        if self._ahead > 0:
+            self._later.append(None)
+        else:
+            self.ended = True
+            self._wake(trio.EndOfChannel)
+
+    def next(self, closed: BaseException) -> list[Buffer]:
+        """This side has closed its stream, go on to the next; return what was not taken of the old one.
+
+        `closed` is raised in tasks that still wait for an item of it.
+        """
+        self._wake(lambda: closed)
+        left = self.take_all()
+        self._ahead -= 1
+        self.ended = False
+        while self._later and not self.ended:
+            item = self._later.popleft()
+            if item is None:
+                self.ended = True
+            else:
+                self.items.append(item)
+        self.ended = self.ended or (self._finished and self._ahead <= 0)
+        return left
 
     def fail(self, error: BaseException) -> None:
         """Nothing more can be taken, what is buffered is lost."""
         self.error = error
         self.items.clear()
         self._overflow.clear()
+        self._later.clear()
         self._wake(lambda: error)
 
     def _wake(self, error: Callable[[], BaseException]) -> None:
@@ -128,6 +187,10 @@ class Inbox:
         """Drop what is buffered and what will come."""
         self.discarding = True
         self.take_all()
+        for item in self._later:
+            if item is not None and item[1]:
+                self._owe(item[0])
+        self._later = deque(item for item in self._later if item is None)
 
 
 class Credit:

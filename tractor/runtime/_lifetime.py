@@ -25,6 +25,7 @@ FAREWELL_TIMEOUT = 0.5
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def run_actor(actor: Actor, bind_addrs: list[TCPAddress | UDSAddress]) -> AsyncGenerator[None]:
     """Run an actor's services around the block; `bind_addrs` is where it listens.
 
@@ -44,12 +45,14 @@ async def run_actor(actor: Actor, bind_addrs: list[TCPAddress | UDSAddress]) -> 
                 await _end(actor)
 
 
+@trio.lowlevel.enable_ki_protection
 async def _run_requests(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
     async with trio.open_nursery() as nursery:
         task_status.started(nursery)
         await trio.sleep_forever()
 
 
+@trio.lowlevel.enable_ki_protection
 async def _end(actor: Actor) -> None:
     """End the requests, run the clean-ups, say goodbye and close everything; every wait in here is bounded."""
     actor.cancel_called = True

@@ -102,8 +102,7 @@ class Link:
         self._started_event.set()
 
     def _on_stream(self, flags: int, body: Buffer) -> None:
-        self._inbox.ended = False
-        self._credit.closed = False
+        self._inbox.begin()
         self._credit.grant(*CREDIT.unpack(body))
         if flags & _BACKPRESSURE:
             self._credit_needed = True
@@ -112,7 +111,8 @@ class Link:
 
     def _on_stop(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         self._inbox.end()
-        self._credit.close()
+        if self._inbox.ended:
+            self._credit.close()
 
     def _on_credit(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         self._credit.grant(*CREDIT.unpack(body))
@@ -123,7 +123,7 @@ class Link:
 
     def _on_return(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         self._result_body = body
-        self._inbox.end()
+        self._inbox.finish()
         self._settle()
 
     def _on_error(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
@@ -177,7 +177,7 @@ class Link:
 
     def _overrun(self) -> None:
         """Tell the sender that it was too fast; its item is lost."""
-        if not self._dialog.may_send(Kind.ERROR):
+        if not self._dialog.may_send(Kind.ERROR) or not self.chan.connected():
             return
         where = "" if self._stream is not None else "\n*** No stream open on this side"
         error = StreamOverrun(
@@ -192,7 +192,8 @@ class Link:
     # What this end sends.
 
     def post(self, kind: Kind, flags: int = 0, body: Buffer = b"") -> None:
-        """Send a frame now, as the table allows; never blocks."""
+        """Send a frame now, as the table allows; never blocks. Where this raises, nothing was said."""
+        self._router.channel.check(len(body))
         self._dialog.send(kind)
         self._router.channel.post(kind, flags, self.did, body)
 
@@ -213,7 +214,7 @@ class Link:
                 f"invalid `{what}` msg payload\n{value!r} has type {type(value)!r}, "
                 f"does not match type-spec `{what}.pld: {self._pld_spec}`: {exc}"
             )
-            raise MsgTypeError.from_decode(message, bad_msg=value, cid=self.cid) from exc
+            raise MsgTypeError.from_decode(message, bad_msg=value, cid=self.cid) from None
 
     def _request_cancel(self, reason: str) -> None:
         if self._dialog.may_send(Kind.CANCEL) and self.chan.connected():
@@ -225,6 +226,16 @@ class Link:
         self.discard()
         self._request_cancel("its opener has left")
         with trio.move_on_after(timeout, shield=True):
+            await self._settled.wait()
+
+    async def wait_end(self) -> None:
+        """This side has said its last word; wait for that of the other, which says how the context has ended.
+
+        Raises `trio.ClosedResourceError` in an endpoint, which has no such thing to wait for.
+        """
+        if self._role is Role.CHILD:
+            raise trio.ClosedResourceError("this context has failed")
+        with self._parking():
             await self._settled.wait()
 
     def is_own_cancel(self, error: BaseException | None) -> bool:

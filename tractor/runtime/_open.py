@@ -66,8 +66,9 @@ async def _wait_started(ctx: Context[Any, Any, Any]) -> Any:
 async def _wait_settled(ctx: Context[Any, Any, Any]) -> None:
     """The body has ended well: nobody will take items any more, so only the end of the endpoint is awaited."""
     ctx.discard()
-    with ctx._parking():
-        await ctx._settled.wait()
+    if not ctx._settled.is_set():
+        with ctx._parking():
+            await ctx._settled.wait()
 
 
 async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:

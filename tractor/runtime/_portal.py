@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
-from typing import Any, Concatenate, overload
+from typing import Any, Concatenate
 
 import trio
 
@@ -51,13 +51,7 @@ class Portal:
         """Who the peer is."""
         return self._router.peer
 
-    @overload
-    async def run[T](self, func: str, fn_name: str, /, **kwargs: Any) -> Any: ...
-    @overload
-    async def run[**P, T](
-        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
-    async def run(self, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def run[**P, T](self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an async function in the peer and return what it returns.
 
         The function's module must be exposed by the peer (`enable_modules`). Arguments go by keyword and, like the
@@ -66,16 +60,26 @@ class Portal:
         Raises `TypeError` for something that is no such function or argument, `RemoteActorError` with what the
         function raised, and `TransportClosed` when the peer is lost before it has replied.
         """
-        if isinstance(func, str):
+        # The types are for new programs; older ones pass two names.
+        given: Any = func
+        positional: tuple[Any, ...] = args
+        result: T
+        if isinstance(given, str):
+            if len(positional) != 1:
+                raise TypeError(
+                    f"pass the function itself rather than {given!r}, and its arguments by keyword"
+                )
             warnings.warn(
                 "Portal.run(module, function) is deprecated; use Portal.run_from_ns()",
                 DeprecationWarning,
                 stacklevel=2,
             )
-            return await self.run_from_ns(func, *args, **kwargs)
+            result = await self.run_from_ns(given, *positional, **kwargs)
+            return result
         if args:
             raise TypeError(f"arguments of {_name(func)} must be given by keyword: they travel by name")
-        return await call(self._router, _call_target(func), kwargs)
+        result = await call(self._router, _call_target(func), kwargs)
+        return result
 
     async def run_from_ns(self, namespace_path: str, function_name: str, /, **kwargs: Any) -> Any:
         """Run `function_name` of the peer's module `namespace_path`; `'self'` names the peer's runtime. Else as `run`."""
@@ -83,7 +87,7 @@ class Portal:
 
     def open_context[StartedT, ItemT, ResultT, **P](
         self,
-        func: Callable[Concatenate[Context[StartedT, ItemT, ResultT], P], Awaitable[ResultT]],
+        func: Callable[Concatenate[Context[StartedT, ItemT, Any], P], Awaitable[ResultT]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -147,10 +151,13 @@ class Portal:
 
 
 @lru_cache(maxsize=1024)
-def _call_target(func: Callable[..., Any]) -> str:
+def _call_target(func: Any) -> str:
     """Return where a peer finds a function that can be called plainly."""
     if not inspect.iscoroutinefunction(func) or context_meta(func) is not None:
-        hint = "; open it with `Portal.open_context()`" if context_meta(func) is not None else ""
+        hint = " Open it with `Portal.open_context()`" if context_meta(func) is not None else ""
+        if inspect.iscoroutine(func):
+            func.close()
+            hint = f" Pass {func.__name__} itself, not {func.__name__}(...), and its arguments by keyword"
         raise TypeError(f"{_name(func)} must be a non-streaming async function!{hint}")
     return str(NamespacePath.from_ref(func))
 

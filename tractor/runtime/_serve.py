@@ -14,7 +14,7 @@ from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
 from tractor.msg._boxed import Boxed, ContextCancelled
 from tractor.msg._codec import DecodeError, get_codec
-from tractor.msg._errbox import pack_error
+from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._types import Cancel, Start
 from tractor.runtime._context import Context
 from tractor.runtime._endpoint import context_meta
@@ -64,7 +64,8 @@ class ServedCall:
         return self.router.peer
 
     def post(self, kind: Kind, flags: int = 0, body: Buffer = b"") -> None:
-        """Send the reply."""
+        """Send the reply. Where this raises, nothing was said."""
+        self.router.channel.check(len(body))
         self.dialog.send(kind)
         self.router.channel.post(kind, flags, self.did, body)
 
@@ -105,6 +106,9 @@ class Host(Protocol):
     #: Methods under the namespace `self`; each gets its own request first.
     self_methods: dict[str, SelfMethod]
     served: dict[Served, None]
+    #: Whether it is about to end, and who has asked for that.
+    cancel_called: bool
+    cancel_caller: tuple[str, str] | None
 
     def start_request(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a request's task."""
@@ -143,16 +147,17 @@ async def _run(host: Host, served: Served, body: Buffer) -> None:
             if served.scope.cancel_called and isinstance(served, ServedContext):
                 # An endpoint that swallows its cancellation was cancelled all the same.
                 await trio.lowlevel.checkpoint()
-            served.post(Kind.RETURN, body=reply)
+            _send_result(served, reply)
     except trio.Cancelled:
         _report_cancel(host, served)
         raise
-    except (Exception, BaseExceptionGroup) as exc:  # noqa: BLE001 - whatever it is, the peer is told
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - the peer is told
         _report(host, served, exc)
-        announce_crash(exc)
-    except (KeyboardInterrupt, SystemExit) as exc:
-        _report(host, served, exc)
-        host.exit_soon(exc)
+        order = _order_to_leave(exc)
+        if order is None:
+            announce_crash(exc)
+        else:
+            host.exit_soon(order)
     else:
         if served.scope.cancelled_caught:
             _report_cancel(host, served)
@@ -168,6 +173,9 @@ async def _invoke(host: Host, served: Served, body: Buffer) -> bytes:
         start: Start = codec.decoder(Start)(body)
     except DecodeError as exc:
         raise TypeError(f"malformed request: {exc}") from exc
+    if host.cancel_called and not start.target.startswith("self:"):
+        served.cancel_task(Cancel(host.cancel_caller or host.aid.uid, "its actor is ending"))
+        await trio.lowlevel.checkpoint()
     if isinstance(served, ServedContext):
         return codec.encode(await _run_endpoint(host, served, start))
     if start.target.startswith("self:"):
@@ -199,6 +207,16 @@ async def _run_endpoint(host: Host, ctx: ServedContext, start: Start) -> Any:
     return value
 
 
+def _order_to_leave(exc: BaseException) -> BaseException | None:
+    """Return the `KeyboardInterrupt` or `SystemExit` that `exc` is, or that came out of a nursery with it."""
+    while isinstance(exc, BaseExceptionGroup):
+        found = exc.subgroup((KeyboardInterrupt, SystemExit))
+        if found is None:
+            return None
+        exc = found.exceptions[0]
+    return exc if isinstance(exc, (KeyboardInterrupt, SystemExit)) else None
+
+
 def _masked_error(exc: trio.Cancelled) -> Exception | None:
     """Return the error that a checkpoint in a `finally` block has hidden behind `Cancelled`, if there is one."""
     hidden = exc.__context__
@@ -208,6 +226,13 @@ def _masked_error(exc: trio.Cancelled) -> Exception | None:
     if isinstance(hidden, Exception) and not isinstance(hidden, trio.WouldBlock):
         return hidden
     return None
+
+
+def _send_result(served: Served, reply: bytes) -> None:
+    try:
+        served.post(Kind.RETURN, body=reply)
+    except TransportClosed as exc:
+        log.info("a result found nobody to take it", extra={"cause": str(exc)})
 
 
 def _report(host: Host, served: Served, exc: BaseException) -> None:
@@ -234,7 +259,11 @@ def _send_error(served: Served, boxed: Boxed) -> None:
     dialog = served._dialog if isinstance(served, ServedContext) else served.dialog
     if served.lost or not dialog.may_send(Kind.ERROR):
         return
+    encode, limit = get_codec().encode, served.router.channel.limit
+    body = encode(boxed)
+    if len(body) > limit:
+        body = encode(shrink_error(boxed, limit))
     try:
-        served.post(Kind.ERROR, body=get_codec().encode(boxed))
-    except TransportClosed as exc:
+        served.post(Kind.ERROR, body=body)
+    except (TransportClosed, ValueError) as exc:
         log.info("an error found nobody to hear it", extra={"error": boxed.boxed_type, "cause": str(exc)})

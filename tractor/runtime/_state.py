@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any, Literal, overload
 
 from tractor._errors import InternalError, NoRuntime
@@ -68,7 +67,7 @@ def get_runtime_vars(as_dict: Literal[False], clear_values: bool = False) -> Run
 def get_runtime_vars(as_dict: bool = True, clear_values: bool = False) -> dict[str, Any] | RuntimeVars:
     """Return a copy of what this actor inherited at boot; defaults outside any actor, or with `clear_values=True`."""
     actor = current_actor(err_on_no_runtime=False)
-    found = RuntimeVars() if clear_values or actor is None else replace(actor.vars)
+    found = RuntimeVars() if clear_values or actor is None else RuntimeVars(**actor.vars.as_dict())
     return found.as_dict() if as_dict else found
 
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import trio
 
+from tractor._errors import LocalProtocolError
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import MsgTypeError
@@ -42,6 +43,9 @@ class StreamOwner(Protocol):
 
     def load(self, body: Buffer, what: str) -> Any:
         """Decode a payload."""
+
+    async def wait_end(self) -> None:
+        """Wait for the other side's last word."""
 
 
 class MsgStream[ItemT = Any]:
@@ -87,17 +91,26 @@ class MsgStream[ItemT = Any]:
         if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
             self._refuse_send()
         body = self._encode(data)
-        flags = 0
-        if ctx._credit_needed:
-            credit = ctx._credit
-            if credit.items <= 0 or credit.bytes <= 0:
-                await credit.wait()
-                if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
-                    self._refuse_send()
+        chan = ctx.chan
+        await chan.wait_room()
+        credit = ctx._credit if ctx._credit_needed else None
+        if credit is not None and (credit.items <= 0 or credit.bytes <= 0):
+            chan.check(len(body))
+            await credit.wait()
+        if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
+            self._refuse_send()
+        try:
+            ctx._dialog.send(_ITEM)
+        except LocalProtocolError:
+            await ctx.wait_end()
+            self._refuse_send()
+        if credit is None:
+            chan.post(_ITEM, 0, ctx.did, body)
+        else:
+            chan.post(_ITEM, _CREDITED, ctx.did, body)
             credit.spend(len(body))
-            flags = _CREDITED
-        ctx._dialog.send(_ITEM)
-        await ctx.chan.send(_ITEM, flags, ctx.did, body)
+        if chan.is_turn_over(len(body)):
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _refuse_send(self) -> None:
         if self._ctx._remote_error is not None:
@@ -160,14 +173,15 @@ class MsgStream[ItemT = Any]:
             raise StopAsyncIteration from None
 
     def close(self) -> list[Buffer]:
-        """Close this side now; return what was received and not taken, undecoded."""
+        """Close this side now and wake its tasks; return what was received and not taken, undecoded."""
         if self._closed is not None:
             return []
         self._closed = trio.ClosedResourceError("this side has closed the stream")
         ctx = self._ctx
         if ctx._dialog.may_send(Kind.STOP) and ctx.chan.connected():
             ctx.post(Kind.STOP)
-        return self._inbox.take_all()
+        ctx._credit.close()
+        return self._inbox.next(self._closed)
 
     async def aclose(self) -> list[ItemT]:
         """Close this side and return the items that were received and not taken; `[]` when it was closed before."""

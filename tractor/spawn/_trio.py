@@ -59,6 +59,7 @@ class ProcessChild:
         size = os.fstat(self._stderr).st_size
         return os.pread(self._stderr, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
 
+    @trio.lowlevel.enable_ki_protection
     async def send_boot(self, blob: bytes) -> None:
         """Write what the child reads first; a child that dies meanwhile is somebody else's finding."""
         left = memoryview(blob)
@@ -75,13 +76,14 @@ class ProcessChild:
         code = self._process.returncode
         if code is None:
             self.exit = Exit("abandoned", None, "it does not even react to SIGKILL")
-        elif self.killed:
+        elif self.killed and code == -signal.SIGKILL:
             self.exit = Exit("killed", code)
         else:
             self.exit = Exit("returned" if code == 0 else "died", code)
         return self.exit
 
 
+@trio.lowlevel.enable_ki_protection
 async def trio_proc(
     spec: ChildSpec, *, task_status: trio.TaskStatus[Child] = trio.TASK_STATUS_IGNORED
 ) -> Exit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import trio
@@ -13,8 +14,9 @@ from tractor._hooks import announce_kill
 from tractor._ids import Aid
 from tractor.discovery._registrar import register, unregister
 from tractor.ipc import _uds
-from tractor.ipc._addr import UDSAddress
+from tractor.ipc._addr import TCPAddress, UDSAddress, get_sockname
 from tractor.ipc._channel import Channel
+from tractor.ipc._rtdir import get_rt_dir
 from tractor.ipc._transport import SocketTransport
 from tractor.log import get_logger
 from tractor.msg._errbox import unpack_error
@@ -34,7 +36,9 @@ _SETTLE = 0.2
 class SupervisedChild:
     """One child of a nursery.
 
-    `grace`: seconds it has to end in order. `boot_timeout`: seconds from its creation to its hello.
+    `bind_addrs`: where it was told to listen, if it was. `token`: what it proves itself with when it connects back;
+    empty for one that inherits its channel. `grace`: seconds it has to end in order. `boot_timeout`: seconds from its
+    creation to its hello.
     `on_change` is called when it is up, when its end begins, and when it is gone.
     """
 
@@ -44,6 +48,7 @@ class SupervisedChild:
         backend: Backend,
         spec: ChildSpec,
         *,
+        bind_addrs: list[TCPAddress | UDSAddress],
         token: bytes,
         grace: float,
         boot_timeout: float,
@@ -61,6 +66,7 @@ class SupervisedChild:
         self._actor = actor
         self._backend = backend
         self._spec = spec
+        self._bind_addrs = bind_addrs
         self._token = token
         self._grace = grace
         self._boot_timeout = boot_timeout
@@ -71,7 +77,9 @@ class SupervisedChild:
         #: Why its end was asked for.
         self.end_reason = ""
         self._start_at = Rung.ASK
-        self._hurry = trio.Event()
+        self._kill_wanted = False
+        #: Set when the ladder has to look again at when its next rung is reached.
+        self._nudged = trio.Event()
         self._channel_ended = trio.Event()
 
     @property
@@ -89,6 +97,9 @@ class SupervisedChild:
 
     def end_soon(self, reason: str, *, kill: bool = False) -> None:
         """Begin to end the child; returns at once. `kill` skips every gentler step, also while those are under way."""
+        if self.exited.is_set():
+            # Too late to have been asked: whoever reacts to the loss of its channel may come before the news does.
+            self._note_departure("it ended unasked")
         self._sign(Sign.END)
         if not self._end_wanted.is_set():
             self.end_reason = reason
@@ -96,8 +107,10 @@ class SupervisedChild:
             self._end_wanted.set()
             self._on_change(self)
         if kill:
-            self._hurry.set()
+            self._kill_wanted = True
+            self._nudge()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Live through the child's whole life; returns when it is gone. Never raises for what the child does."""
         try:
@@ -125,6 +138,7 @@ class SupervisedChild:
                 self._channel.abort(self.exit)
             self._conclude()
 
+    @trio.lowlevel.enable_ki_protection
     async def _run_backend(self, *, task_status: trio.TaskStatus[Child]) -> None:
         try:
             self.exit = await self._backend(self._spec, task_status=task_status)
@@ -135,15 +149,19 @@ class SupervisedChild:
 
     # Up.
 
+    @trio.lowlevel.enable_ki_protection
     async def _accept(self) -> None:
         """Wait for a child that connects back; the inherited channel is not used."""
         self._actor.expected[self._token] = self._welcome
-        with trio.move_on_after(self._boot_timeout):
-            await self.up.wait()
-        self._actor.expected.pop(self._token, None)
+        try:
+            with trio.move_on_after(self._boot_timeout):
+                await self.up.wait()
+        finally:
+            self._actor.expected.pop(self._token, None)
         if not self.up.is_set():
             self._fail_boot(f"it did not connect back within {self._boot_timeout} s")
 
+    @trio.lowlevel.enable_ki_protection
     async def _serve(self) -> None:
         """Shake hands on the inherited channel, then route its frames until it is lost."""
         assert self._channel is not None
@@ -175,6 +193,8 @@ class SupervisedChild:
         self.aid = replace(self.aid, pid=hello.pid)
         router = self._actor.add_router(channel)
         await register(self._actor, self.aid, hello.addrs)
+        if self.gone.is_set():
+            return
         self.portal = Portal(router)
         self._sign(Sign.HELLO)
         self.up.set()
@@ -184,6 +204,7 @@ class SupervisedChild:
         finally:
             self._channel_ended.set()
         if not self.exited.is_set():
+            self._note_departure("its channel broke" if channel.bye is None else "it ended unasked")
             self.end_soon("its channel is lost")
 
     async def _wait_exit(self) -> None:
@@ -218,20 +239,48 @@ class SupervisedChild:
 
     # End.
 
+    @trio.lowlevel.enable_ki_protection
     async def _climb(self) -> None:
         """The ladder: one deadline per rung, each rung logged once, until the child is gone."""
         await self._end_wanted.wait()
-        assert self._child is not None
         began = trio.current_time()
+        self._actor.on_hastened.append(self._nudge)
+        try:
+            async with trio.open_nursery() as nursery:
+                for stage in ladder(self._grace, start=self._start_at):
+                    began = await self._wait_for(stage.rung, began, nursery)
+                    if stage.rung is Rung.KILL or not self._kill_wanted:
+                        self._take(stage.rung, nursery, self._find_grace(began))
+                await trio.sleep_forever()
+        finally:
+            self._actor.on_hastened.remove(self._nudge)
+
+    async def _wait_for(self, rung: Rung, began: float, nursery: trio.Nursery) -> float:
+        """Return when a rung is reached, which may be sooner than it was when the wait began.
+
+        Returns when the ladder was begun, shifted by as much as this rung was late: none is skipped on the way.
+        """
+        grace = self._find_grace(began)
+        while not self._kill_wanted:
+            moments = {stage.rung: began + stage.at for stage in ladder(grace, start=self._start_at)}
+            with trio.move_on_at(moments[rung]):
+                await self._nudged.wait()
+                self._nudged = trio.Event()
+                shorter = self._find_grace(began)
+                if rung is Rung.HANG_UP and shorter < grace:
+                    # It has children to hasten in its turn.
+                    nursery.start_soon(self._ask, began + shorter - trio.current_time())
+                grace = shorter
+                continue
+            return began + max(0.0, trio.current_time() - moments[rung])
+        return began
+
+    def _find_grace(self, began: float) -> float:
         left = self._actor.cancel_deadline
-        grace = shrunk_grace(self._grace, None if left is None else left - began)
-        async with trio.open_nursery() as nursery:
-            for stage in ladder(grace, start=self._start_at):
-                with trio.move_on_at(began + stage.at):
-                    await self._hurry.wait()
-                if stage.rung is Rung.KILL or not self._hurry.is_set():
-                    self._take(stage.rung, nursery, grace)
-            await trio.sleep_forever()
+        return shrunk_grace(self._grace, None if left is None else left - began)
+
+    def _nudge(self) -> None:
+        self._nudged.set()
 
     def _take(self, rung: Rung, nursery: trio.Nursery, grace: float) -> None:
         assert self._child is not None
@@ -244,7 +293,7 @@ class SupervisedChild:
             self._child.hang_up()
             if self._channel is not None:
                 # Whoever waits on it must not wait for a peer that will not answer any more.
-                self._channel.abort(Exit("abandoned", None, "it did not end in time"))
+                self._channel.abort(cause=TimeoutError("it did not end within its grace"))
         elif rung is Rung.INTERRUPT:
             log.warning("interrupting a child", extra=facts)
             self._child.interrupt()
@@ -253,8 +302,9 @@ class SupervisedChild:
             announce_kill(str(self.aid), self.end_reason)
             self._child.kill()
 
+    @trio.lowlevel.enable_ki_protection
     async def _ask(self, grace: float) -> None:
-        if self.portal is not None:
+        if self.portal is not None and grace > 0:
             await self.portal.cancel_actor(grace, grace=grace)
 
     async def _drain(self) -> None:
@@ -266,22 +316,37 @@ class SupervisedChild:
 
     def _conclude(self) -> None:
         """Remove what it left behind and tell the nursery."""
-        unasked = self.phase in (Phase.BOOTING, Phase.UP) and not self._left_as_asked()
-        self._sign(Sign.EXIT)
-        if unasked and self.failure is None:
-            self.failure = self._new_failure(
+        try:
+            self._note_departure(
                 "it ended unasked" if self.portal is not None else "it ended before it was up"
             )
-        if self.failure is not None:
-            self.failure.exit = self.failure.exit or self._verdict()
-        if self._channel is not None:
-            for addr in self._channel.peer_addrs:
-                if isinstance(addr, UDSAddress):
-                    _uds.unlink(addr)
-        unregister(self._actor, self.aid)
-        self.up.set()
-        self.gone.set()
-        self._on_change(self)
+            self._sign(Sign.EXIT)
+            if self.failure is not None:
+                self.failure.exit = self.failure.exit or self._verdict()
+            with suppress(OSError, ValueError):
+                for addr in self._find_addrs():
+                    if isinstance(addr, UDSAddress):
+                        _uds.unlink_stale(addr)
+            unregister(self._actor, self.aid)
+        finally:
+            # Whatever goes wrong above: nobody may be left waiting for a child that is gone.
+            self.up.set()
+            self.gone.set()
+            self._on_change(self)
+
+    def _find_addrs(self) -> list[TCPAddress | UDSAddress]:
+        """Where it listened; one that was never up has not said so, but we know what it was told."""
+        if self._channel is not None and self._channel.peer_addrs:
+            return self._channel.peer_addrs
+        if self._bind_addrs or self.pid is None:
+            return self._bind_addrs
+        return [UDSAddress.from_path(get_sockname(self.aid.name, self.pid, get_rt_dir()))]
+
+    def _note_departure(self, message: str) -> None:
+        """A child that leaves although nobody asked it to has failed; the nursery learns of it at once."""
+        if self.phase in (Phase.BOOTING, Phase.UP) and self.failure is None and not self._left_as_asked():
+            self.failure = self._new_failure(message)
+            self._on_change(self)
 
     @property
     def was_interrupted(self) -> bool:
@@ -294,6 +359,5 @@ class SupervisedChild:
     def _left_as_asked(self) -> bool:
         """Whether it ended in order because somebody, not necessarily we, asked its actor to."""
         bye = self._channel.bye if self._channel is not None else None
-        return (
-            isinstance(bye, Bye) and bye.how == "cancelled" and self.exit is not None and not self.exit.code
-        )
+        crashed = self.exit is not None and self.exit.code
+        return isinstance(bye, Bye) and bye.how == "cancelled" and not crashed

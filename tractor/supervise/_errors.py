@@ -9,18 +9,13 @@ from tractor.msg._boxed import ContextCancelled
 def combine(own: BaseException | None, children: list[BaseException]) -> BaseException | None:
     """Return what to raise for the body's error and those of the children; None when there is none.
 
-    A consequence never hides or doubles its cause: the body's `TransportClosed` is dropped beside the failure of the
-    child that was lost, and confirmed cancellations are dropped beside real errors. One error is returned bare, several
-    as a group.
+    A consequence never hides or doubles its cause: a `TransportClosed` of the body's tasks is dropped beside the failure
+    of the child that was lost, and confirmed cancellations are dropped beside real errors. One error is returned bare,
+    several as a group.
     """
-    if isinstance(own, TransportClosed) and any(isinstance(exc, ActorFailure) for exc in children):
-        lost = own.exit
-        for exc in children:
-            if isinstance(exc, ActorFailure) and (exc.exit == lost or lost is None):
-                if exc.__cause__ is None:
-                    exc.__cause__ = own
-                own = None
-                break
+    for exc in children:
+        if isinstance(exc, ActorFailure):
+            own = _without_loss_of(exc, own)
     real = [exc for exc in children if not isinstance(exc, ContextCancelled)]
     errors: list[BaseException] = [] if own is None else [own]
     errors += [exc for exc in (real or children) if exc is not own]
@@ -29,3 +24,38 @@ def combine(own: BaseException | None, children: list[BaseException]) -> BaseExc
     if len(errors) == 1:
         return errors[0]
     return BaseExceptionGroup("tractor.ActorNursery errored with", errors)
+
+
+def _without_loss_of(failure: ActorFailure, own: BaseException | None) -> BaseException | None:
+    """Return what is left of the body's error; what goes becomes the cause of `failure` where it has none."""
+
+    def is_loss(exc: BaseException) -> bool:
+        return (
+            isinstance(exc, TransportClosed)
+            and exc.peer.rpartition("@")[0] == failure.name
+            and exc.exit in (None, failure.exit)
+        )
+
+    lost: BaseException | None
+    rest: BaseException | None
+    if isinstance(own, BaseExceptionGroup):
+        lost, rest = own.split(is_loss)
+    elif own is not None and is_loss(own):
+        lost, rest = own, None
+    else:
+        return own
+    if failure.__cause__ is None:
+        failure.__cause__ = lost
+    return rest
+
+
+def holds_interrupt(exc: BaseException | None) -> bool:
+    """Whether a `KeyboardInterrupt` is in there."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.subgroup(KeyboardInterrupt) is not None
+    return isinstance(exc, KeyboardInterrupt)
+
+
+def is_insistent(exc: BaseException | None) -> bool:
+    """Whether this is a second `KeyboardInterrupt`, which came while the body was reacting to a first one."""
+    return isinstance(exc, KeyboardInterrupt) and isinstance(exc.__context__, KeyboardInterrupt)

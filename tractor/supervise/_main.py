@@ -20,6 +20,7 @@ class MainTask:
         self.error: BaseException | None = None
         self._on_done = on_done
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self, portal: Portal, target: tuple[str, str], kwargs: dict[str, Any]) -> None:
         """Run the function; never raises for what it does."""
         try:

@@ -13,17 +13,19 @@ import trio
 
 from tractor._errors import ActorFailure
 from tractor._ids import new_uuid
-from tractor.ipc._addr import get_address_cls, wrap_address
+from tractor.ipc._addr import check_transports, wrap_address
+from tractor.log import level_number
 from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
 from tractor.msg._ptr import NamespacePath
 from tractor.msg._types import SpawnSpec
 from tractor.runtime._actor import Actor
+from tractor.runtime._endpoint import context_meta
 from tractor.runtime._expose import find_modules
 from tractor.runtime._portal import Portal
 from tractor.spawn._backend import ChildSpec, load_backend
 from tractor.supervise._child import SupervisedChild
-from tractor.supervise._errors import combine
+from tractor.supervise._errors import combine, holds_interrupt, is_insistent
 from tractor.supervise._lifecycle import Phase
 from tractor.supervise._main import MainTask
 from tractor.supervise._mainmod import describe_main
@@ -44,6 +46,8 @@ class ActorNursery:
     """
 
     def __init__(self, actor: Actor, *, start_method: str, grace: float, boot_timeout: float) -> None:
+        _check_seconds("grace", grace)
+        _check_seconds("boot_timeout", boot_timeout)
         self._actor = actor
         self._backend = load_backend(start_method)
         self._grace = grace
@@ -70,6 +74,7 @@ class ActorNursery:
 
     # Starting.
 
+    @trio.lowlevel.enable_ki_protection
     async def start_actor(
         self,
         name: str,
@@ -95,7 +100,7 @@ class ActorNursery:
             name,
             enable_modules=enable_modules or [],
             bind_addrs=bind_addrs,
-            transports=enable_transports or self._actor.vars._enable_tpts,
+            transport=check_transports(enable_transports, self._actor.vars._enable_tpts[0]),
             loglevel=loglevel,
             inherit_parent_main=inherit_parent_main,
             proc_kwargs=proc_kwargs or {},
@@ -118,6 +123,7 @@ class ActorNursery:
             raise
         return child.portal
 
+    @trio.lowlevel.enable_ki_protection
     async def run_in_actor[T](
         self,
         fn: Callable[..., Awaitable[T]],
@@ -138,6 +144,10 @@ class ActorNursery:
         if not inspect.iscoroutinefunction(fn):
             raise TypeError(
                 f"{getattr(fn, '__qualname__', fn)!r} must be an async function, and no generator"
+            )
+        if context_meta(fn) is not None:
+            raise TypeError(
+                f"{fn.__qualname__} is a context endpoint: start an actor and use `Portal.open_context()`"
             )
         target = NamespacePath.from_ref(fn).to_tuple()
         get_codec().encode(fn_kwargs)
@@ -161,7 +171,7 @@ class ActorNursery:
         *,
         enable_modules: list[str],
         bind_addrs: list[Any] | None,
-        transports: list[str],
+        transport: str,
         loglevel: str | None,
         inherit_parent_main: bool,
         proc_kwargs: dict[str, Any],
@@ -169,11 +179,14 @@ class ActorNursery:
         if self.cancel_called or not self._open:
             state = "was cancelled" if self.cancel_called else "is closed"
             raise RuntimeError(f"cannot start {name!r}: this nursery {state}")
+        check_name(name)
+        if loglevel:
+            level_number(loglevel)
         actor = self._actor
         uuid = new_uuid()
         token = os.urandom(32) if os.environ.get("TRACTOR_CHILD_LINK") == "connect" else b""
         own_addrs = [addr.maddr for addr in actor.server.addrs]
-        get_address_cls(transports[0])
+        addrs = [wrap_address(addr) for addr in bind_addrs or []]
         boot = SpawnSpec(
             name=name,
             uuid=uuid,
@@ -182,10 +195,10 @@ class ActorNursery:
             connect_to=own_addrs[:1] if token else [],
             token=token,
             main=describe_main() if inherit_parent_main else {},
-            runtime_vars={**actor.vars.for_child(), "_enable_tpts": list(transports)},
+            runtime_vars={**actor.vars.for_child(), "_enable_tpts": [transport]},
             enable_modules=find_modules(enable_modules),
             registry_addrs=list(actor.vars._registry_addrs),
-            bind_addrs=[wrap_address(addr).maddr for addr in bind_addrs or []],
+            bind_addrs=[addr.maddr for addr in addrs],
             loglevel=loglevel or actor.loglevel or "",
         )
         spec = ChildSpec(
@@ -195,6 +208,7 @@ class ActorNursery:
             actor,
             self._backend,
             spec,
+            bind_addrs=addrs,
             token=token,
             grace=self._grace,
             boot_timeout=self._boot_timeout,
@@ -209,14 +223,14 @@ class ActorNursery:
 
     def _on_child_change(self, child: SupervisedChild) -> None:
         uid = child.aid.uid
+        if child.failure is not None and child.portal is not None and uid not in self._errors:
+            self._errors[uid] = child.failure
+            self._end_all(f"its sibling {child.aid} has failed")
+            self._body_scope.cancel(reason=f"child actor {child.aid} has failed")
         if child.phase is Phase.GONE:
             self._children.pop(uid, None)
             if child.was_interrupted:
                 self._interrupted.add(uid)
-            if child.failure is not None and child.portal is not None:
-                self._errors[uid] = child.failure
-                self._end_all(f"its sibling {child.aid} has failed")
-                self._body_scope.cancel(reason=f"child actor {child.aid} has failed")
         self._pulse()
 
     def _end_all(self, reason: str, *, kill: bool = False) -> None:
@@ -224,6 +238,7 @@ class ActorNursery:
         for child in list(self._children.values()):
             child.end_soon(reason, kill=kill)
 
+    @trio.lowlevel.enable_ki_protection
     async def cancel(self, hard_kill: bool = False) -> None:
         """End every child and return when they are gone; the body goes on.
 
@@ -284,6 +299,7 @@ class ActorNursery:
             if error is not None and uid not in self._errors:
                 self._errors[uid] = error
 
+    @trio.lowlevel.enable_ki_protection
     async def _leave(self, own: BaseException | None) -> BaseException | None:
         """End what is left after the body; return what the block has to raise."""
         if own is None:
@@ -297,7 +313,7 @@ class ActorNursery:
                 if own is not None
                 else "its nursery has ended"
             )
-            self._end_all(why)
+            self._end_all(why, kill=is_insistent(own))
             try:
                 with trio.CancelScope(shield=True):
                     await self._wait_gone()
@@ -306,12 +322,27 @@ class ActorNursery:
         self._open = False
         self._collect()
         children = list(self._errors.items())
-        if isinstance(own, KeyboardInterrupt):
+        if holds_interrupt(own):
             children = [(uid, exc) for uid, exc in children if uid not in self._interrupted]
         error = combine(own, [exc for _, exc in children])
         self.cancelled_caught = self.cancel_called and error is None
         self.exited.set()
         return error
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of an actor: `TypeError` for another type than `str`, `ValueError` for an empty one."""
+    if type(name) is not str:
+        raise TypeError(f"an actor's name must be a str, not {name!r}")
+    if not name:
+        raise ValueError("an actor's name must not be empty")
+
+
+def _check_seconds(what: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{what} must not be negative: {value!r}")
 
 
 def _search_path() -> list[str]:
@@ -321,6 +352,7 @@ def _search_path() -> list[str]:
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def run_nursery(
     actor: Actor, *, start_method: str, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT
 ) -> AsyncGenerator[ActorNursery]:
@@ -333,5 +365,8 @@ async def run_nursery(
     except BaseException as exc:  # noqa: BLE001 - raised below, after the children are gone
         own = exc
     error = await nursery._leave(own)
-    if error is not None:
+    if error is own and error is not None:
         raise error
+    if error is not None:
+        # What the body was doing when it was cancelled explains nothing.
+        raise error from error.__cause__

@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
+
 from tractor._errors import RuntimeFailure
 from tractor.discovery._registrar import become_registrar
-from tractor.ipc._addr import TCPAddress, UDSAddress, get_address_cls, wrap_address
+from tractor.ipc._addr import TCPAddress, UDSAddress, check_transports, get_address_cls, wrap_address
 from tractor.log import get_console_log, get_logger
 from tractor.runtime._actor import Actor
 from tractor.runtime._expose import find_modules
@@ -17,10 +19,13 @@ from tractor.runtime._lifetime import run_actor
 from tractor.runtime._state import current_actor
 from tractor.runtime._vars import RuntimeVars
 from tractor.spawn._backend import load_backend
-from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, run_nursery
+from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, check_name, run_nursery
 from tractor.wire._kinds import MAX_BODY
 
 log = get_logger(__name__)
+
+#: Bytes that the runtime's own messages may need.
+_LEAST_MAX_MSG_SIZE = 64 * 1024
 
 
 @asynccontextmanager
@@ -49,26 +54,29 @@ async def open_root_actor(
     """
     if current_actor(err_on_no_runtime=False) is not None:
         raise RuntimeFailure("an actor already runs here; a process has one root actor at a time")
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeFailure("an actor needs trio: start the program with `trio.run(main)`")
+    check_name(name)
     loglevel = os.environ.get("TRACTOR_LOGLEVEL") or loglevel
     if loglevel:
         get_console_log(loglevel)
-    transports = enable_transports or ["tcp"]
-    if len(transports) != 1:
-        raise RuntimeError(f"no multi-transport support: choose one of {transports}")
-    binds = _bind_addrs(registry_addrs, tpt_bind_addrs, transports[0])
+    transport = check_transports(enable_transports, "tcp")
+    binds = _bind_addrs(registry_addrs, tpt_bind_addrs, transport)
+    if max_msg_size < _LEAST_MAX_MSG_SIZE:
+        raise ValueError(f"max_msg_size must be at least {_LEAST_MAX_MSG_SIZE} bytes, not {max_msg_size!r}")
     method = os.environ.get("TRACTOR_SPAWN_METHOD") or start_method or "trio"
     load_backend(method)
     actor = Actor(
         name,
         variables=RuntimeVars(
-            _is_root=True, _enable_tpts=list(transports), _start_method=method, _max_msg_size=max_msg_size
+            _is_root=True, _enable_tpts=[transport], _start_method=method, _max_msg_size=max_msg_size
         ),
         modules=find_modules(enable_modules or []),
         is_registrar=True,
         loglevel=loglevel,
     )
     registrar = become_registrar(actor)
-    async with run_actor(actor, binds or [get_address_cls(transports[0]).get_random(name)]):
+    async with run_actor(actor, binds or [get_address_cls(transport).get_random(name)]):
         addrs = actor.server.addrs
         actor.vars._root_addrs = [addr.unwrap() for addr in addrs]
         actor.vars._root_mailbox = addrs[0].unwrap()
@@ -76,12 +84,14 @@ async def open_root_actor(
         registrar.register(actor.aid, [addr.maddr for addr in addrs], actor.aid.uuid)
         yield actor
     log.info("Root actor terminated", extra={"root": str(actor.aid)})
+    if actor.exit_cause is not None:
+        # It left a request of a peer; the program ends as it would have, had it left the block.
+        raise actor.exit_cause
 
 
 def _bind_addrs(
     registry_addrs: list[Any] | None, tpt_bind_addrs: list[Any] | None, transport: str
 ) -> list[TCPAddress | UDSAddress]:
-    get_address_cls(transport)
     wrapped = [wrap_address(addr) for addr in [*(registry_addrs or []), *(tpt_bind_addrs or [])]]
     for addr in wrapped:
         if addr.proto_key != transport:

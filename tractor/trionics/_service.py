@@ -11,6 +11,7 @@ from tractor._errors import InternalError
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
     """Yield a nursery whose tasks are shielded from cancellation of the block, and end when the block has ended.
 
@@ -37,6 +38,7 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
         raise left
 
 
+@trio.lowlevel.enable_ki_protection
 async def _host(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
     # The shield ends with the block: `open_service_nursery` cancels this scope from inside.
     with trio.CancelScope(shield=True):

@@ -150,6 +150,12 @@ class FrameReader:
         """Bytes held of a frame that is not complete, header included; 0 at a frame border."""
         return self._held if self._large is None else HEADER_SIZE + self._large.filled
 
+    @property
+    def wanted(self) -> int:
+        """Bytes that are still missing until anything can come of them: the rest of a header, or of a frame."""
+        large = self._large
+        return self._needed - self._held if large is None else large.length - large.filled
+
     def get_buffer(self) -> memoryview:
         """Where the next bytes are to be put; never empty.
 

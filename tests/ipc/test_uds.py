@@ -1,0 +1,151 @@
+"""Unix-domain sockets: listen, connect, and who is at the other end."""
+
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import trio
+
+from tractor.ipc import _uds
+from tractor.ipc._addr import UDSAddress
+from tractor.ipc._rtdir import get_rt_dir
+
+
+async def test_connect_and_accept(tmp_path: Path) -> None:
+    """The directory is made, private; both ends know the address."""
+    addr = UDSAddress(os.fspath(tmp_path / "new"), "x.sock")
+    listener, same = _uds.listen(addr)
+    assert same == addr
+    assert stat.S_IMODE(addr.bindspace.stat().st_mode) == 0o700
+    dialed = await _uds.connect(addr)
+    conn, _ = listener.accept()
+    accepted = _uds.accepted(conn, addr)
+    try:
+        assert dialed.raddr == accepted.laddr == addr
+        dialed.send_nowait([b"hi"])
+        await accepted.wait_readable()
+        assert accepted.recv_nowait(memoryview(bytearray(9))) == 2
+    finally:
+        dialed.close()
+        accepted.close()
+        listener.close()
+        _uds.unlink(addr)
+    assert not addr.sockpath.exists()
+    _uds.unlink(addr)
+
+
+async def test_an_address_in_use_is_a_connection_error(tmp_path: Path) -> None:
+    """Its context is what the system said; the socket that is in use stays."""
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    listener, _ = _uds.listen(addr)
+    with listener:
+        with pytest.raises(ConnectionError, match=f"cannot listen on {addr}") as info:
+            _uds.listen(addr)
+        assert type(info.value.__context__) is OSError
+        assert "Address already in use" in info.value.__context__.args
+        (await _uds.connect(addr)).close()
+
+
+async def test_the_file_of_a_dead_listener_is_replaced(tmp_path: Path) -> None:
+    """A process that was killed cannot remove its own."""
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    listener, _ = _uds.listen(addr)
+    listener.close()
+    assert addr.sockpath.exists()
+    listener, _ = _uds.listen(addr)
+    with listener:
+        (await _uds.connect(addr)).close()
+
+
+async def test_another_file_in_its_place_is_never_removed(tmp_path: Path) -> None:
+    """Only sockets are ours to replace."""
+    addr = UDSAddress(os.fspath(tmp_path), "precious")
+    addr.sockpath.write_text("data")
+    with pytest.raises(ConnectionError, match="cannot listen on"):
+        _uds.listen(addr)
+    assert addr.sockpath.read_text() == "data"
+
+
+async def test_the_runtime_directory_is_checked_before_it_is_used() -> None:
+    """A link in its place is refused, not followed."""
+    place = get_rt_dir()
+    addr = UDSAddress(os.fspath(place), "x.sock")
+    target = place.with_name("target")
+    target.mkdir()
+    place.rmdir()
+    place.symlink_to(target)
+    try:
+        with pytest.raises(PermissionError, match="Unsafe"):
+            _uds.listen(addr)
+        assert list(target.iterdir()) == []
+    finally:
+        place.unlink()
+        target.rmdir()
+
+
+@pytest.mark.parametrize("left", ["nothing", "a dead socket"])
+async def test_nobody_there_is_a_connection_error(tmp_path: Path, left: str) -> None:
+    """Whether the file is there or not."""
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    if left == "a dead socket":
+        _uds.listen(addr)[0].close()
+    with pytest.raises(ConnectionError):
+        await _uds.connect(addr)
+
+
+async def test_a_cancelled_connect_leaves_nothing(tmp_path: Path) -> None:
+    """The descriptor is closed."""
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    listener, _ = _uds.listen(addr)
+    with listener, trio.CancelScope() as scope:
+        scope.cancel()
+        await _uds.connect(addr)
+    assert scope.cancelled_caught
+
+
+def credentials(uid: int) -> socket.socket:
+    """Return what the kernel would tell of a peer that runs as user `uid`."""
+    fake = mock.create_autospec(socket.socket, instance=True)
+    fake.getsockopt.return_value = _uds._UCRED.pack(4321, uid, 100)
+    assert isinstance(fake, socket.socket)
+    return fake
+
+
+def test_the_kernel_tells_who_the_peer_is() -> None:
+    """Its process, where the kernel is one that tells; elsewhere nothing is known."""
+    left, right = socket.socketpair()
+    with left, right:
+        assert _uds.check_peer(left) == (os.getpid() if sys.platform == "linux" else None)
+
+
+def test_who_may_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same user, and root, who could read our memory anyway; nobody else."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert _uds.check_peer(credentials(1000)) == 4321
+    assert _uds.check_peer(credentials(0)) == 4321
+    with pytest.raises(PermissionError, match="peer process 4321 belongs to user id 1001, not to 1000"):
+        _uds.check_peer(credentials(1001))
+
+
+async def test_another_user_is_refused_at_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither may a stranger connect to us, nor do we talk to a stranger's socket; no descriptor is left behind."""
+
+    def refuse(sock: socket.socket) -> None:
+        raise PermissionError("a stranger")
+
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    listener, _ = _uds.listen(addr)
+    with listener:
+        transport = await _uds.connect(addr)
+        conn, _ = listener.accept()
+        monkeypatch.setattr(_uds, "check_peer", refuse)
+        with conn, pytest.raises(PermissionError, match="a stranger"):
+            _uds.accepted(conn, addr)
+        with pytest.raises(PermissionError, match="a stranger"):
+            await _uds.connect(addr)
+        transport.close()
