@@ -120,9 +120,15 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562)."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'tractor' has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name]), name)
-    globals()[name] = value
+    # An interrupt that lands in an import may be lost there; this one may run in the middle of a program.
+    from trio.lowlevel import enable_ki_protection
+
+    value = globals()[name] = enable_ki_protection(_load)(name)
     return value
+
+
+def _load(name: str) -> Any:
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

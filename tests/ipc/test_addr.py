@@ -27,7 +27,9 @@ from tractor.ipc._addr import (
         (UDSAddress("/tmp/dots . and spaces", "é.sock"), ("/tmp/dots . and spaces", "é.sock"), None),
     ],
 )
-def test_every_spelling_means_the_same_address(addr: Address, plain: tuple[Any, ...], maddr: str | None) -> None:
+def test_every_spelling_means_the_same_address(
+    addr: Address, plain: tuple[Any, ...], maddr: str | None
+) -> None:
     """The object, a tuple, a list and the multiaddr."""
     assert addr.unwrap() == plain
     assert maddr is None or addr.maddr == maddr
@@ -80,7 +82,7 @@ def test_a_string_that_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize("thing", [None, 1616, (), ("127.0.0.1",), ("a", 1, 2), {"host": 1}, b"/unix/x", "x"])
 def test_something_else_is_refused_with_the_ways_to_write_it(thing: object) -> None:
     """The error teaches."""
-    with pytest.raises(ValueError, match="not an address: .*write"):
+    with pytest.raises(ValueError, match=r"not an address: .*write"):
         wrap_address(thing)
 
 

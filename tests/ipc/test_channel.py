@@ -18,6 +18,7 @@ from tractor.ipc._transport import Buffer, SocketTransport
 from tractor.wire._frame import pack, pack_header
 from tractor.wire._kinds import Frame, Kind
 
+SIZES = [0, 1, 1000, BIG - 1, BIG, BIG + 1, 3_000_000]
 PEER = Aid("peer", "u-1", 7)
 
 
@@ -52,13 +53,11 @@ async def test_frames_arrive_as_they_were_sent() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(left.run, Log())
         nursery.start_soon(right.run, log)
-        for n, size in enumerate([0, 1, 1000, BIG - 1, BIG, BIG + 1, 3_000_000]):
+        for n, size in enumerate(SIZES):
             await left.send(Kind.ITEM, 2, n, b"x" * size)
         await wait_all_tasks_blocked()
         await left.aclose()
-    assert log.frames == [
-        (Kind.ITEM, 2, n, b"x" * size) for n, size in enumerate([0, 1, 1000, BIG - 1, BIG, BIG + 1, 3_000_000])
-    ]
+    assert log.frames == [(Kind.ITEM, 2, n, b"x" * size) for n, size in enumerate(SIZES)]
 
 
 async def test_an_urgent_kind_overtakes_items_that_wait() -> None:
@@ -151,7 +150,9 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_sent(limit: int) ->
     async with trio.open_nursery() as nursery:
         nursery.start_soon(left.run, Log())
         nursery.start_soon(right.run, log)
-        with pytest.raises(ValueError, match=f"{limit + 1} bytes is over the channel's limit of {limit} bytes"):
+        with pytest.raises(
+            ValueError, match=f"{limit + 1} bytes is over the channel's limit of {limit} bytes"
+        ):
             left.post(Kind.ITEM, 0, 1, b"x" * (limit + 1))
         left.post(Kind.ITEM, 0, 1, b"x" * limit)
         await wait_all_tasks_blocked()
@@ -163,7 +164,13 @@ async def test_the_first_frame_can_be_awaited_alone() -> None:
     """Those behind it wait for `run`, also big ones that came in the same read."""
     a, b = memory_transport_pair(1 << 22)
     channel = Channel(b, dialer=False)
-    a.send_nowait([pack(Kind.HELLO, 0, 0, b"hello"), pack(Kind.START, 0, 1, b"s"), pack(Kind.START, 0, 3, b"B" * 300_000)])
+    a.send_nowait(
+        [
+            pack(Kind.HELLO, 0, 0, b"hello"),
+            pack(Kind.START, 0, 1, b"s"),
+            pack(Kind.START, 0, 3, b"B" * 300_000),
+        ]
+    )
     assert await channel.receive_first() == (Kind.HELLO, 0, 0, b"hello")
     log = Log()
     async with trio.open_nursery() as nursery:
@@ -269,9 +276,9 @@ async def test_every_loss_says_who_and_why(
         lose(left, right)
     assert woken.is_set()
     assert not left.connected()
-    for act in (lambda: left.post(Kind.ITEM, 0, 1), lambda: left.post(Kind.ITEM, 0, 1, b"x" * BIG)):
+    for size in (0, BIG):
         with pytest.raises(TransportClosed, match=text) as info:
-            act()
+            left.post(Kind.ITEM, 0, 1, b"x" * size)
         assert type(info.value.src_exc) is cause
         assert info.value.__cause__ is info.value.src_exc
         assert info.value.peer == str(PEER)

@@ -1,5 +1,7 @@
 """The in-memory transport keeps the rules of a socket."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
@@ -54,6 +56,30 @@ async def test_waiting_ends_when_a_retry_is_worth_while() -> None:
             await b.wait_readable()
         assert read(b) == b"y"
     assert order == ["room"]
+
+
+class AtTickEnd(trio.abc.Instrument):
+    """Calls a function when the loop has decided how long to sleep."""
+
+    def __init__(self, func: Callable[[], object]) -> None:
+        self.func: Callable[[], object] | None = func
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Once, and when nothing else is about to happen."""
+        if timeout > 0 and self.func is not None:
+            func, self.func = self.func, None
+            func()
+
+
+async def test_bytes_sent_at_the_end_of_a_tick_wake_the_reader() -> None:
+    """As a socket's do: the loop must not sleep over them."""
+    a, b = memory_transport_pair()
+    instrument = AtTickEnd(lambda: a.send_nowait([b"x"]))
+    trio.lowlevel.add_instrument(instrument)
+    with trio.fail_after(1):
+        await b.wait_readable()
+    trio.lowlevel.remove_instrument(instrument)
+    assert read(b) == b"x"
 
 
 async def test_waiting_lets_other_tasks_run() -> None:

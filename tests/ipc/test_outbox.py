@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.ipc._outbox import BATCH, BIG, HIGH_WATER, Outbox
 from tractor.ipc._transport import Buffer
 
@@ -15,7 +16,8 @@ from tractor.ipc._transport import Buffer
 class Wire:
     """A transport that takes `room` bytes at a time and remembers every write."""
 
-    laddr = raddr = None
+    laddr: TCPAddress | UDSAddress | None = None
+    raddr: TCPAddress | UDSAddress | None = None
 
     def __init__(self, room: int = 1 << 40) -> None:
         self.room = room
@@ -348,7 +350,9 @@ async def test_wait_empty_returns_when_all_is_taken() -> None:
 
 
 FRAMES = st.lists(
-    st.tuples(st.booleans(), st.sampled_from([1, 7, 1000, 30_000, BIG, BIG + 1]), st.booleans(), st.booleans()),
+    st.tuples(
+        st.booleans(), st.sampled_from([1, 7, 1000, 30_000, BIG, BIG + 1]), st.booleans(), st.booleans()
+    ),
     max_size=25,
 )
 

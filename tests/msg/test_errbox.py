@@ -360,7 +360,9 @@ def test_a_limit_on_tracebacks_of_this_process_is_honoured(monkeypatch: pytest.M
 @pytest.mark.parametrize("size", [400, 5000, 100_000])
 def test_a_report_can_be_made_to_fit(size: int) -> None:
     """Its facts stay; of its texts the ends."""
-    boxed = pack_error(raised(ValueError("first " + "é" * 200_000 + " last")), LEAF, extra={"x": "y" * 50_000})
+    boxed = pack_error(
+        raised(ValueError("first " + "é" * 200_000 + " last")), LEAF, extra={"x": "y" * 50_000}
+    )
     small = shrink_error(boxed, size)
     assert len(get_codec().encode(small)) <= size
     assert small.message.startswith("first")

@@ -1,5 +1,7 @@
 """A nursery whose tasks go on serving while the block around them is cancelled."""
 
+import signal
+
 import pytest
 import trio
 
@@ -52,10 +54,12 @@ def test_cancelling_the_block_does_not_reach_the_tasks() -> None:
     run_fast(main)
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3), ExceptionGroup("g", [OSError()])])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3), ExceptionGroup("g", [OSError()])]
+)
 async def test_an_error_of_the_block_leaves_it_bare(error: BaseException) -> None:
     """Never inside a group of the nursery's own."""
-    with pytest.raises(type(error)) as info:  # noqa: PT012
+    with pytest.raises(type(error)) as info:
         async with open_service_nursery() as services:
             services.start_soon(trio.sleep_forever)
             raise error
@@ -105,3 +109,25 @@ async def test_cancellation_from_outside_passes_through() -> None:
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_it_can_be_cancelled_while_it_opens() -> None:
+    """The host of its tasks is shielded, but not yet from this; see ai/conc-anal/host_behind_its_shield.md."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with open_service_nursery():
+            raise AssertionError("unreachable")
+    assert scope.cancelled_caught
+
+
+def test_it_can_be_interrupted_while_it_opens() -> None:
+    """One `KeyboardInterrupt`, bare; see ai/conc-anal/host_behind_its_shield.md."""
+
+    @trio.lowlevel.enable_ki_protection
+    async def main() -> None:
+        signal.raise_signal(signal.SIGINT)
+        async with open_service_nursery():
+            raise AssertionError("unreachable")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)

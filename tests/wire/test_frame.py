@@ -315,3 +315,31 @@ def test_a_damaged_stream_gives_the_same_result_however_it_is_cut(
             break
         intact += 1
     assert got[:intact] == sent[:intact]
+
+
+def test_a_released_reader_holds_no_memory() -> None:
+    """Neither its scratch nor the body that was on its way; it lends nothing any more."""
+    reader = FrameReader()
+    reader.feed(pack_header(Kind.ITEM, 0, 1, 1_000_000) + bytes(500_000))
+    assert reader.pending
+    reader.release()
+    assert reader.pending == 0
+    assert len(reader.get_buffer()) == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, LARGE - 1, LARGE, LARGE + 1, 3 * SCRATCH])
+def test_who_gives_no_more_than_is_wanted_gets_one_frame_at_a_time(size: int) -> None:
+    """So a caller can take a single frame off the stream and leave what is behind it untouched."""
+    frame: Frame = (Kind.ITEM, 0, 1, b"x" * size)
+    rest = pack(*frame) + WIRE
+    reader = FrameReader()
+    got: list[Frame] = []
+    while not got:
+        n = min(reader.wanted, len(reader.get_buffer()))
+        assert n > 0
+        reader.get_buffer()[:n] = rest[:n]
+        rest = rest[n:]
+        got = reader.received(n)
+    assert got == [frame]
+    assert rest == WIRE
+    assert (reader.pending, reader.wanted) == (0, HEADER_SIZE)

@@ -5,9 +5,15 @@ Usage: python __main__.py --uid "('NAME', 'UUID')" --fds CHANNEL,LIFELINE[,STDER
 The lifeline brings two length-prefixed parts: the parent's module search path, then the spawn specification.
 """
 
-import os
-import socket
-import sys
+import signal
+
+# An interrupt that lands in an import may be lost there, with no more than a complaint on stderr; it waits until the
+# child has its own handlers.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+import os  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
 
 
 def _receive(lifeline: socket.socket) -> bytes:

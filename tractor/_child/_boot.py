@@ -76,7 +76,8 @@ def exit_process(status: int) -> NoReturn:
 def _set_title(name: str) -> None:
     import setproctitle
 
-    setproctitle.setproctitle(f"_subactor[{name}@{os.getpid()}]")
+    # A title ends at its first NUL.
+    setproctitle.setproctitle(f"_subactor[{name.replace('\0', '?')}@{os.getpid()}]")
 
 
 async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: int | None) -> int:
@@ -135,6 +136,8 @@ def _handle_signals(actor: Actor, warden: Warden) -> None:
 
     for signum in _SIGNALS:
         signal.signal(signum, on_signal)
+    # The entry point blocked it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 async def _reach_parent(spec: SpawnSpec, sock: socket.socket, *, limit: int) -> Channel:

@@ -47,16 +47,24 @@ def _absent() -> ModuleType:
 
 def _by_name(name: str) -> ModuleType:
     spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
+    code = None if spec is None or spec.loader is None else spec.loader.get_code(name)  # type: ignore[attr-defined]
+    if spec is None or code is None:
         return import_module(name)
-    return _by_path(spec.origin, spec.parent or "")
+    # With the spec of the original, as `runpy` does it: that is what relative imports, and children of ours, go by.
+    module = importlib.util.module_from_spec(spec)
+    module.__name__ = MP_MAIN
+    sys.modules[MP_MAIN] = module
+    exec(code, module.__dict__)
+    return module
 
 
 def _by_path(path: str, package: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(MP_MAIN, path)
     module = ModuleType(MP_MAIN) if spec is None else importlib.util.module_from_spec(spec)
     if package:
+        # What the script says of itself (PEP 366); it has no spec then, and another's would contradict it.
         module.__package__ = package
+        module.__spec__ = None
     sys.modules[MP_MAIN] = module
     if spec is not None and spec.loader is not None:
         spec.loader.exec_module(module)

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from tractor._errors import TransportClosed
+from tractor._ids import Aid
 from tractor.discovery._registrar import Registrar, registrar_router
 from tractor.ipc._addr import TCPAddress, UDSAddress, parse_maddr, wrap_address
 from tractor.log import get_logger
@@ -27,13 +28,18 @@ class LocalPortal:
         self.actor = actor
         self._registrar = actor.registrar
 
+    @property
+    def peer(self) -> Aid:
+        """Who asks: the registrar itself."""
+        return self.actor.aid
+
     async def run_from_ns(self, namespace_path: str, function_name: str, /, **kwargs: Any) -> Any:
         """Call a method of the registrar as a peer would, under the namespace `'self'`."""
         await trio.lowlevel.checkpoint()
         method = self._registrar.methods().get(function_name)
         if namespace_path != "self" or method is None:
             raise AttributeError(f"the registrar exposes no method {namespace_path}:{function_name}")
-        return await method(self.actor, **kwargs)
+        return await method(self, **kwargs)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -21,12 +21,19 @@ from tractor.msg._boxed import RemoteActorError
 from tractor.runtime._actor import Actor
 from tractor.runtime._call import call
 from tractor.runtime._router import Router
-from tractor.runtime._serve import Served
 
 log = get_logger(__name__)
 
 #: Seconds an actor waits for the registrar to take note of a child.
 REGISTER_TIMEOUT = 1.0
+
+
+class Asker(Protocol):
+    """Where a question comes from: a request, or a portal of the registrar's own."""
+
+    @property
+    def peer(self) -> Aid:
+        """Who asks."""
 
 
 class Registrar:
@@ -55,31 +62,31 @@ class Registrar:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def _is_registry(self, served: Served) -> bool:  # noqa: ARG002 - every method gets its request
+    async def _is_registry(self, asker: Asker) -> bool:  # noqa: ARG002 - every method gets its request
         return True
 
-    async def _register_actor(self, served: Served, uid: tuple[str, str], addrs: list[str]) -> None:
+    async def _register_actor(self, asker: Asker, uid: tuple[str, str], addrs: list[str]) -> None:
         name, uuid = uid
         for addr in addrs:
             parse_maddr(addr)
-        self.register(Aid(name, uuid), addrs, served.peer.uuid)
+        self.register(Aid(name, uuid), addrs, asker.peer.uuid)
 
-    async def _unregister_actor(self, served: Served, uid: tuple[str, str]) -> None:
+    async def _unregister_actor(self, asker: Asker, uid: tuple[str, str]) -> None:
         if not self.table.remove(uid[1]):
             log.info(
-                "an actor unregistered that was not registered", extra={"uid": uid, "by": str(served.peer)}
+                "an actor unregistered that was not registered", extra={"uid": uid, "by": str(asker.peer)}
             )
 
-    async def _find_actor(self, served: Served, name: str) -> list[str] | None:  # noqa: ARG002
+    async def _find_actor(self, asker: Asker, name: str) -> list[str] | None:  # noqa: ARG002
         return self.find(name)
 
-    async def _wait_for_actor(self, served: Served, name: str) -> list[str]:  # noqa: ARG002
+    async def _wait_for_actor(self, asker: Asker, name: str) -> list[str]:  # noqa: ARG002
         return await self.wait_for(name)
 
-    async def _get_registry(self, served: Served) -> dict[str, list[str]]:  # noqa: ARG002
+    async def _get_registry(self, asker: Asker) -> dict[str, list[str]]:  # noqa: ARG002
         return self.entries()
 
-    async def _delete_addr(self, served: Served, addr: Any) -> tuple[str, str] | None:  # noqa: ARG002
+    async def _delete_addr(self, asker: Asker, addr: Any) -> tuple[str, str] | None:  # noqa: ARG002
         return self.delete_addr(addr)
 
     def find(self, name: str) -> list[str] | None:
@@ -110,7 +117,8 @@ def become_registrar(actor: Actor) -> Registrar:
     actor.registrar = registrar
 
     def on_lost(router: Router) -> None:
-        if router.peer.uuid not in actor.peers:
+        # A connection of the registrar to itself keeps nothing alive.
+        if router.peer.uuid not in actor.peers and router.peer != actor.aid:
             registrar.table.remove_kept_by(router.peer.uuid)
 
     actor.on_peer_lost.append(on_lost)
@@ -119,14 +127,30 @@ def become_registrar(actor: Actor) -> Registrar:
 
 async def registrar_router(actor: Actor) -> Router:
     """Return a channel to the tree's registrar, the live one if there is one. Raises `OSError` when it is gone."""
-    for routers in actor.peers.values():
-        for router in routers:
-            if router.peer.is_registrar and router.channel.connected():
-                return router
+    router = _known_router(actor)
+    if router is not None:
+        return router
     addrs = actor.vars._registry_addrs
     if not addrs:
         raise ConnectionRefusedError("this tree has no registrar")
-    return await actor.connect(wrap_address(addrs[0]))
+    router = await actor.connect(wrap_address(addrs[0]))
+    faster = _known_router(actor)
+    if faster is not None:
+        await router.channel.aclose()
+        return faster
+    actor.registrar = router
+    return router
+
+
+def _known_router(actor: Actor) -> Router | None:
+    """Return the channel that questions go to, if it is up.
+
+    No other will do: one that was opened for a block is closed with it, and anybody can say that it is a registrar.
+    """
+    for router in (actor.parent, actor.registrar):
+        if isinstance(router, Router) and router.peer.is_registrar and router.channel.connected():
+            return router
+    return None
 
 
 async def register(actor: Actor, aid: Aid, addrs: list[str]) -> None:

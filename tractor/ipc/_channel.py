@@ -18,6 +18,9 @@ type Handler = Callable[[int, int, int, Buffer], None]
 
 #: A sender lets other tasks run after this many frames in a row.
 _BURST = 64
+#: A peer that asks for more although it has not read that many bytes, and none at all for so many seconds, is cut off.
+UNREAD_LIMIT = 16 * 1024 * 1024
+UNREAD_TIMEOUT = 5.0
 #: A peer that has not said who it is may not make us hold more than this many bytes.
 _HANDSHAKE_LIMIT = 64 * 1024
 _HUNG_UP = "the peer hung up"
@@ -90,6 +93,11 @@ class Channel:
         error = TransportClosed(f"the connection {what}", src_exc=cause, peer=self.peer_name, exit=self.exit)
         error.__cause__ = cause
         return error
+
+    def ignored(self) -> bool:
+        """Whether the peer does not read: a lot is queued for it, and it has taken none of that for some time."""
+        outbox = self._outbox
+        return outbox.size > UNREAD_LIMIT and trio.current_time() - outbox.full_since > UNREAD_TIMEOUT
 
     def check(self, size: int) -> None:
         """Raise what `post` would raise for a body of `size` bytes."""
@@ -202,6 +210,7 @@ class Channel:
             self.closed = True
         self._note_loss(cause or EOFError(_HUNG_UP))
         self.transport.close()
+        self._reader.release()
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, timeout: float = 0.2) -> None:

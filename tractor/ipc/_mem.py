@@ -19,10 +19,18 @@ class _Pipe:
         self.writer_gone = False
         self.reader_gone = False
         self.changed = trio.lowlevel.ParkingLot()
+        self._token = trio.lowlevel.current_trio_token()
 
     def change(self) -> None:
         """Wake every task that waits for this pipe."""
         self.changed.unpark_all()
+        if not trio.lowlevel.in_trio_task():
+            # At the end of a tick the loop has fixed how long it sleeps: like a socket, this has to wake it.
+            self._token.run_sync_soon(_wake, idempotent=True)
+
+
+def _wake() -> None:
+    """Do nothing, in the loop."""
 
 
 class MemoryTransport:

@@ -70,6 +70,7 @@ class Outbox:
         "_urgent",
         "_writer",
         "broken",
+        "full_since",
         "size",
     )
 
@@ -87,6 +88,8 @@ class Outbox:
         self._writer = trio.lowlevel.ParkingLot()
         #: Bytes queued and not yet taken by the transport.
         self.size = 0
+        #: When the transport was last found full, in trio's clock; infinity while it is not waited for.
+        self.full_since = float("inf")
         #: Why nothing can be sent any more.
         self.broken: BaseException | None = None
 
@@ -206,10 +209,12 @@ class Outbox:
                 while not self._flush():
                     if self.size <= HIGH_WATER:
                         self._room.unpark_all()
+                    self.full_since = trio.current_time()
                     await self._transport.wait_writable()
             except (OSError, trio.ClosedResourceError) as exc:
                 self.break_(exc)
             self._blocked = False
+            self.full_since = float("inf")
             self._room.unpark_all()
 
     async def wait_room(self) -> None:

@@ -14,6 +14,7 @@ from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import SocketTransport
 from tractor.log import get_logger
+from tractor.trionics._forks import close_in_forks
 
 #: Seconds between attempts to accept while the process or the system is out of descriptors.
 _EXHAUSTED_PAUSE = 0.1
@@ -53,6 +54,7 @@ class Server:
                 sock, real = _tcp.listen(addr)
             case UDSAddress():
                 sock, real = _uds.listen(addr)
+        close_in_forks(sock)
         self._listeners[real] = sock
         return real
 
@@ -79,7 +81,7 @@ class Server:
     async def _accept_loop(
         self, addr: TCPAddress | UDSAddress, sock: socket.socket, nursery: trio.Nursery
     ) -> None:
-        while True:
+        while sock.fileno() != -1:
             try:
                 await trio.lowlevel.wait_readable(sock)
                 conn, _ = sock.accept()

@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from tractor.ipc._addr import TCPAddress, UDSAddress
+from tractor.trionics._forks import close_in_forks
 
 type Buffer = bytes | bytearray | memoryview
 
@@ -52,6 +53,7 @@ class SocketTransport:
         raddr: TCPAddress | UDSAddress | None = None,
     ) -> None:
         sock.setblocking(False)
+        close_in_forks(sock)
         self._sock = sock
         self._closed = False
         self.laddr = laddr

@@ -92,6 +92,8 @@ class Actor:
         #: Cancelled when the actor is: the block of the root actor, or the main task of a child.
         self.body_scope = trio.CancelScope()
         self._idle = trio.Event()
+        #: How many peers wait to hear that the requests have ended.
+        self._askers = 0
         self._services: trio.Nursery | None = None
         self._requests: trio.Nursery | None = None
 
@@ -229,7 +231,11 @@ class Actor:
                 log.warning("connection with a wrong token dropped", extra={"peer": channel.peer_name})
                 channel.abort()
                 return
-            await welcome(channel, hello)
+            try:
+                await welcome(channel, hello)
+            finally:
+                # Also where it was not welcome.
+                channel.abort(channel.exit)
         elif hello.is_probe:
             await channel.aclose()
         else:
@@ -314,8 +320,18 @@ class Actor:
         """The request `self:cancel`: acknowledged when every other request has ended."""
         # NaN becomes 0 as well.
         self.cancel_soon(canceller=served.peer.uid, grace=None if grace is None else max(0.0, float(grace)))
-        await self.cancel_complete.wait()
+        self._askers += 1
+        try:
+            await self.cancel_complete.wait()
+        finally:
+            self._askers -= 1
         return True
+
+    async def acknowledge(self) -> None:
+        """The requests have ended: let whoever has asked for that be answered."""
+        self.cancel_complete.set()
+        while self._askers:
+            await trio.lowlevel.checkpoint()
 
     @trio.lowlevel.enable_ki_protection
     async def _cancel_requests(self) -> None:

@@ -9,8 +9,8 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor.ipc._transport import Buffer
-from tractor.msg._boxed import Boxed
-from tractor.msg._codec import get_codec
+from tractor.msg._boxed import Boxed, MsgTypeError
+from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import unpack_error
 from tractor.msg._types import Cancel, Start
 from tractor.runtime._router import Router
@@ -77,11 +77,12 @@ class _Call:
                 await self.wait()
 
 
-async def call(router: Router, target: str, kwargs: dict[str, Any]) -> Any:
+async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: bool = True) -> Any:
     """Run the function at `target` (`module:qualname`) in the peer and return its result.
 
     Raises `RemoteActorError` with what the function raised, `TransportClosed` when the peer is lost, and `TypeError`
-    for arguments that cannot be sent. Cancelling the caller cancels the remote function.
+    for arguments that cannot be sent. Cancelling the caller cancels the remote function, unless it is not
+    `linked` to it: then the function goes on, and the caller does not wait for it.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     codec = get_codec()
@@ -93,8 +94,13 @@ async def call(router: Router, target: str, kwargs: dict[str, Any]) -> Any:
         try:
             reply = await this.wait()
         except BaseException:
-            await this.cancel()
+            if linked:
+                await this.cancel()
             raise
     finally:
         router.close(this.did)
-    return codec.decoder()(reply.unwrap())
+    value = reply.unwrap()
+    try:
+        return codec.decoder()(value)
+    except DecodeError as exc:
+        raise MsgTypeError.from_decode(f"invalid `Return` msg payload\n{exc}", bad_msg=bytes(value)) from None

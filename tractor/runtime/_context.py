@@ -11,7 +11,7 @@ import trio
 from tractor.msg._boxed import ContextCancelled, MsgTypeError
 from tractor.msg._codec import get_codec
 from tractor.msg._types import Cancel
-from tractor.runtime._flow import BUFFER_ITEMS, CREDIT, WINDOW_BYTES, WINDOW_ITEMS
+from tractor.runtime._flow import BUFFER_ITEMS, WINDOW_BYTES, WINDOW_ITEMS
 from tractor.runtime._link import CANCEL_TIMEOUT, Link
 from tractor.runtime._stream import MsgStream
 from tractor.wire._dialog import Role
@@ -117,7 +117,8 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         `msg_buffer_size`: items held for this side before the sender is slowed down (1024, and about 1 MiB) or, without
         backpressure, has overrun it (64).
         `backpressure`: `send` waits until the receiver has room, in both directions, whichever side asks for it;
-        nothing is lost and memory stays bounded. Without it a full buffer ends the context with `StreamOverrun`,
+        nothing is lost and memory stays bounded. A sender that has not asked for it itself may have begun before it
+        hears of it. Without it a full buffer ends the context with `StreamOverrun`,
         or drops items where the receiver says `allow_overruns=True`.
 
         Raises `RuntimeError` before `started()`, after `cancel()` and while a stream is open here; the remote error
@@ -129,11 +130,11 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         inbox.capacity = msg_buffer_size or (WINDOW_ITEMS if self._credit_needed else BUFFER_ITEMS)
         inbox.allow_overruns = allow_overruns
         grant = max(inbox.capacity - self._granted, 0)
-        body = CREDIT.pack(grant, 0 if self._granted else WINDOW_BYTES)
+        size = 0 if self._granted else WINDOW_BYTES
         self._granted += grant
         # An endpoint that has returned already left what it sent, and takes nothing.
         if self._dialog.may_send(Kind.STREAM):
-            self.post(Kind.STREAM, Flag.BACKPRESSURE if backpressure else 0, body)
+            self.grant(Kind.STREAM, Flag.BACKPRESSURE if backpressure else 0, grant, size)
         self._credit.closed = inbox.ended
         self._stream = stream = MsgStream(self)
         try:

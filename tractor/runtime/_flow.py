@@ -146,7 +146,7 @@ class Inbox:
             self._wake(trio.EndOfChannel)
 
     def next(self, closed: BaseException) -> list[Buffer]:
-        """This side has closed its stream, go on to the next; return what was not taken of the old one.
+        """Go on to the next stream, this side having closed the old one; return what was not taken of that.
 
         `closed` is raised in tasks that still wait for an item of it.
         """

@@ -62,7 +62,7 @@ async def _end(actor: Actor) -> None:
         if patience.cancelled_caught:
             log.warning("requests do not end; lifting their shields", extra={"count": len(actor.served)})
             actor.lift_shields()
-        actor.cancel_complete.set()
+        await actor.acknowledge()
         try:
             actor.lifetime_stack.close()
         except Exception as exc:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import trio
 
-from tractor._errors import TransportClosed
+from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
@@ -45,6 +45,9 @@ class Link:
         self._credit = Credit()
         self._credit_needed = False
         self._granted = 0
+        #: How many items and bytes the peer may still send where it has to wait for credit.
+        self._allowed_items = 0
+        self._allowed_bytes = 0
         self._stream: MsgStream[Any] | None = None
         #: Cancelled when this end has to stop.
         self._scope = trio.CancelScope()
@@ -94,7 +97,13 @@ class Link:
             self._HANDLERS[kind](self, flags, body)
 
     def _on_item(self, flags: int, body: Buffer) -> None:
-        if not self._inbox.put(body, flags & _CREDITED):
+        credited = flags & _CREDITED
+        if credited:
+            if self._allowed_items <= 0 or self._allowed_bytes <= 0:
+                raise RemoteProtocolError(f"ITEM for dialog id {self.did} without credit")
+            self._allowed_items -= 1
+            self._allowed_bytes -= len(body)
+        if not self._inbox.put(body, credited):
             self._overrun()
 
     def _on_started(self, flags: int, body: Buffer) -> None:  # noqa: ARG002 - one shape for all handlers
@@ -182,7 +191,7 @@ class Link:
         where = "" if self._stream is not None else "\n*** No stream open on this side"
         error = StreamOverrun(
             f"{self._router.local} could not take an item: its buffer of {self._inbox.capacity} is full{where}\n"
-            "use `open_stream(backpressure=True)` to slow the sender down"
+            "use `open_stream(backpressure=True)` where it is sent, to slow the sender down"
         )
         boxed = pack_error(error, self._router.local.uid)
         self.post(Kind.ERROR, 0, get_codec().encode(boxed))
@@ -199,7 +208,13 @@ class Link:
 
     def _give_back(self, items: int, size: int) -> None:
         if self._dialog.may_send(Kind.CREDIT) and self.chan.connected():
-            self.post(Kind.CREDIT, 0, CREDIT.pack(items, size))
+            self.grant(Kind.CREDIT, 0, items, size)
+
+    def grant(self, kind: Kind, flags: int, items: int, size: int) -> None:
+        """Send STREAM or CREDIT: the peer may send so many items and bytes more."""
+        self._allowed_items += items
+        self._allowed_bytes += size
+        self.post(kind, flags, CREDIT.pack(items, size))
 
     def _parking(self) -> _Parking:
         return _Parking(self)
@@ -209,11 +224,16 @@ class Link:
         try:
             return self._decode(body)
         except DecodeError as exc:
-            value = get_codec().decoder()(body)
-            message = (
-                f"invalid `{what}` msg payload\n{value!r} has type {type(value)!r}, "
-                f"does not match type-spec `{what}.pld: {self._pld_spec}`: {exc}"
-            )
+            message = f"invalid `{what}` msg payload\n"
+            try:
+                value = get_codec().decoder()(body)
+                message += (
+                    f"{value!r} has type {type(value)!r}, "
+                    f"does not match type-spec `{what}.pld: {self._pld_spec}`: {exc}"
+                )
+            except DecodeError:
+                value = bytes(body)
+                message += str(exc)
             raise MsgTypeError.from_decode(message, bad_msg=value, cid=self.cid) from None
 
     def _request_cancel(self, reason: str) -> None:
@@ -229,7 +249,7 @@ class Link:
             await self._settled.wait()
 
     async def wait_end(self) -> None:
-        """This side has said its last word; wait for that of the other, which says how the context has ended.
+        """Wait for the other side's last word, this side having said its own: it says how the context has ended.
 
         Raises `trio.ClosedResourceError` in an endpoint, which has no such thing to wait for.
         """

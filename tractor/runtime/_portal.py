@@ -133,7 +133,9 @@ class Portal:
         seconds = self.cancel_timeout if timeout is None else timeout
         with trio.move_on_after(seconds) as scope:
             try:
-                await call(self._router, "self:cancel", {} if grace is None else {"grace": grace})
+                await call(
+                    self._router, "self:cancel", {} if grace is None else {"grace": grace}, linked=False
+                )
             except TransportClosed:
                 return False
             except ContextCancelled:

@@ -95,6 +95,8 @@ class Router:
         elif kind == _START:
             if not did or did % 2 == self._next_id % 2 or did <= self._peer_last_id:
                 raise RemoteProtocolError(f"START with dialog id {did}, which the peer may not use")
+            if self.channel.ignored():
+                raise RemoteProtocolError("the peer goes on asking, but does not read the answers")
             self._peer_last_id = did
             self._on_request(self, did, flags, body)
         elif did == 0:

@@ -15,6 +15,7 @@ import trio
 
 from tractor._errors import Exit
 from tractor.spawn._backend import Child, ChildSpec
+from tractor.trionics._forks import close_in_forks
 
 _ENTRY = str(Path(__file__).parent.parent / "_child" / "__main__.py")
 #: Bytes of a failed child's stderr that are reported.
@@ -119,6 +120,8 @@ async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
         stack.enter_context(lifeline)
         theirs.enter_context(their_lifeline)
         lifeline.setblocking(False)
+        close_in_forks(lifeline)
+        close_in_forks(channel)
         fds = [their_channel.fileno(), their_lifeline.fileno()]
         stderr = -1
         if "stderr" not in options:

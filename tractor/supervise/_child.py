@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import trio
 
@@ -29,8 +30,11 @@ from tractor.supervise._lifecycle import Phase, Rung, Sign, ladder, shrunk_grace
 
 log = get_logger(__name__)
 
-#: Seconds between a child's last frame and the news of its exit, either way round.
-_SETTLE = 0.2
+#: Seconds after the loss of a child's channel in which those who wait on it are not told yet: with the news of its
+#: exit, which is on its way where the process is dying, they can be told how it ended.
+_EXIT_NEWS = 1.0
+#: Seconds in which what a child sent before its exit must have been read.
+_DRAIN = 0.2
 
 
 class SupervisedChild:
@@ -97,8 +101,8 @@ class SupervisedChild:
 
     def end_soon(self, reason: str, *, kill: bool = False) -> None:
         """Begin to end the child; returns at once. `kill` skips every gentler step, also while those are under way."""
-        if self.exited.is_set():
-            # Too late to have been asked: whoever reacts to the loss of its channel may come before the news does.
+        if self.exited.is_set() or (self.portal is not None and not self.portal.chan.connected()):
+            # Too late to have been asked: whoever reacts to its death may come before the news of it does.
             self._note_departure("it ended unasked")
         self._sign(Sign.END)
         if not self._end_wanted.is_set():
@@ -136,12 +140,14 @@ class SupervisedChild:
         finally:
             if self._channel is not None:
                 self._channel.abort(self.exit)
+            elif self._child is not None:
+                self._child.channel.close()
             self._conclude()
 
     @trio.lowlevel.enable_ki_protection
     async def _run_backend(self, *, task_status: trio.TaskStatus[Child]) -> None:
         try:
-            self.exit = await self._backend(self._spec, task_status=task_status)
+            self.exit = await self._backend(self._spec, task_status=_FirstHand(self, task_status))
         finally:
             if self._child is not None:
                 self.exit = self._child.exit
@@ -191,11 +197,10 @@ class SupervisedChild:
             self._channel.abort()
         self._channel = channel
         self.aid = replace(self.aid, pid=hello.pid)
-        router = self._actor.add_router(channel)
         await register(self._actor, self.aid, hello.addrs)
         if self.gone.is_set():
             return
-        self.portal = Portal(router)
+        self.portal = Portal(self._actor.add_router(channel))
         self._sign(Sign.HELLO)
         self.up.set()
         self._on_change(self)
@@ -204,12 +209,13 @@ class SupervisedChild:
         finally:
             self._channel_ended.set()
         if not self.exited.is_set():
-            self._note_departure("its channel broke" if channel.bye is None else "it ended unasked")
+            if channel.bye is None:
+                self._note_departure("its channel broke")
             self.end_soon("its channel is lost")
 
     async def _wait_exit(self) -> None:
         """Give the news of the exit a moment to arrive, so that waiters learn how the child ended."""
-        with trio.move_on_after(_SETTLE, shield=True):
+        with trio.move_on_after(_EXIT_NEWS, shield=True):
             await self.exited.wait()
         if self._channel is not None:
             self._channel.exit = self._verdict()
@@ -310,7 +316,7 @@ class SupervisedChild:
     async def _drain(self) -> None:
         """The body is gone; take in what it sent before, which ends with the end of the stream."""
         assert self._channel is not None
-        with trio.move_on_after(_SETTLE):
+        with trio.move_on_after(_DRAIN):
             await self._channel_ended.wait()
         self._channel.abort(self._verdict())
 
@@ -361,3 +367,16 @@ class SupervisedChild:
         bye = self._channel.bye if self._channel is not None else None
         crashed = self.exit is not None and self.exit.code
         return isinstance(bye, Bye) and bye.how == "cancelled" and not crashed
+
+
+class _FirstHand:
+    """Notes a child as soon as there is one: a start that is cancelled at that moment hands nothing over."""
+
+    def __init__(self, owner: SupervisedChild, status: trio.TaskStatus[Child]) -> None:
+        self._owner = owner
+        self._status = status
+
+    def started(self, value: Any = None) -> None:
+        """Pass it on."""
+        self._owner._child = value
+        self._status.started(value)

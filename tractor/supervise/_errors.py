@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from tractor._errors import ActorFailure, TransportClosed
 from tractor.msg._boxed import ContextCancelled
 
@@ -10,13 +12,16 @@ def combine(own: BaseException | None, children: list[BaseException]) -> BaseExc
     """Return what to raise for the body's error and those of the children; None when there is none.
 
     A consequence never hides or doubles its cause: a `TransportClosed` of the body's tasks is dropped beside the failure
-    of the child that was lost, and confirmed cancellations are dropped beside real errors. One error is returned bare,
-    several as a group.
+    of the child that was lost, and cancellations, confirmed ones of children or the body's own, are dropped beside real
+    errors. One error is returned bare, several as a group.
     """
     for exc in children:
         if isinstance(exc, ActorFailure):
             own = _without_loss_of(exc, own)
     real = [exc for exc in children if not isinstance(exc, ContextCancelled)]
+    if isinstance(own, trio.Cancelled):
+        # Its scope needs no exception to know that it was cancelled.
+        own, children = (None, real) if real else (own, [])
     errors: list[BaseException] = [] if own is None else [own]
     errors += [exc for exc in (real or children) if exc is not own]
     if not errors:

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from tractor._errors import RuntimeFailure
-from tractor.discovery._registrar import become_registrar
+from tractor.discovery._registrar import Registrar, become_registrar
 from tractor.ipc._addr import TCPAddress, UDSAddress, check_transports, get_address_cls, wrap_address
 from tractor.log import get_console_log, get_logger
 from tractor.runtime._actor import Actor
@@ -29,6 +29,7 @@ _LEAST_MAX_MSG_SIZE = 64 * 1024
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_root_actor(
     *,
     name: str = "root",
@@ -52,18 +53,14 @@ async def open_root_actor(
     Raises `RuntimeFailure` for a second root in one process, `ValueError` for arguments that do not fit, and
     `ConnectionError` for an address in use.
     """
-    if current_actor(err_on_no_runtime=False) is not None:
-        raise RuntimeFailure("an actor already runs here; a process has one root actor at a time")
-    if not trio.lowlevel.in_trio_run():
-        raise RuntimeFailure("an actor needs trio: start the program with `trio.run(main)`")
+    _check_place()
     check_name(name)
+    _check_size(max_msg_size)
     loglevel = os.environ.get("TRACTOR_LOGLEVEL") or loglevel
     if loglevel:
         get_console_log(loglevel)
     transport = check_transports(enable_transports, "tcp")
     binds = _bind_addrs(registry_addrs, tpt_bind_addrs, transport)
-    if max_msg_size < _LEAST_MAX_MSG_SIZE:
-        raise ValueError(f"max_msg_size must be at least {_LEAST_MAX_MSG_SIZE} bytes, not {max_msg_size!r}")
     method = os.environ.get("TRACTOR_SPAWN_METHOD") or start_method or "trio"
     load_backend(method)
     actor = Actor(
@@ -76,17 +73,42 @@ async def open_root_actor(
         loglevel=loglevel,
     )
     registrar = become_registrar(actor)
-    async with run_actor(actor, binds or [get_address_cls(transport).get_random(name)]):
-        addrs = actor.server.addrs
-        actor.vars._root_addrs = [addr.unwrap() for addr in addrs]
-        actor.vars._root_mailbox = addrs[0].unwrap()
-        actor.vars._registry_addrs = [addr.maddr for addr in addrs]
-        registrar.register(actor.aid, [addr.maddr for addr in addrs], actor.aid.uuid)
-        yield actor
+    left: BaseException | None = None
+    try:
+        async with run_actor(actor, binds or [get_address_cls(transport).get_random(name)]):
+            _note_addrs(actor, registrar)
+            yield actor
+    except BaseException as exc:
+        if actor.exit_cause is None:
+            raise
+        left = exc
     log.info("Root actor terminated", extra={"root": str(actor.aid)})
     if actor.exit_cause is not None:
         # It left a request of a peer; the program ends as it would have, had it left the block.
-        raise actor.exit_cause
+        raise actor.exit_cause from left
+
+
+def _check_place() -> None:
+    if current_actor(err_on_no_runtime=False) is not None:
+        raise RuntimeFailure("an actor already runs here; a process has one root actor at a time")
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeFailure("an actor needs trio: start the program with `trio.run(main)`")
+
+
+def _check_size(max_msg_size: int) -> None:
+    if not _LEAST_MAX_MSG_SIZE <= max_msg_size < 2**32:
+        raise ValueError(
+            f"max_msg_size must be at least {_LEAST_MAX_MSG_SIZE} bytes and below 2**32, not {max_msg_size!r}"
+        )
+
+
+def _note_addrs(actor: Actor, registrar: Registrar) -> None:
+    """Tell the tree, through what its children inherit and through the registrar, where its root listens."""
+    addrs = actor.server.addrs
+    actor.vars._root_addrs = [addr.unwrap() for addr in addrs]
+    actor.vars._root_mailbox = addrs[0].unwrap()
+    actor.vars._registry_addrs = [addr.maddr for addr in addrs]
+    registrar.register(actor.aid, actor.vars._registry_addrs, actor.aid.uuid)
 
 
 def _bind_addrs(
@@ -102,6 +124,7 @@ def _bind_addrs(
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_nursery(
     *, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT, **root_kwargs: Any
 ) -> AsyncGenerator[ActorNursery]:

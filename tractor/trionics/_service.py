@@ -19,15 +19,21 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
     `InternalError` is raised from the crash.
     """
     left: BaseException | None = None
+    # Made here, so that it can be cancelled before the host has come to enter it.
+    shield = trio.CancelScope(shield=True)
+    hosted: list[trio.Nursery] = []
+    ready = trio.Event()
     try:
         async with trio.open_nursery() as outer:
-            inner: trio.Nursery = await outer.start(_host)
             try:
-                yield inner
+                # Not `start()`: one that is interrupted waits for its task, and that is behind the shield.
+                outer.start_soon(_host, shield, hosted, ready)
+                await ready.wait()
+                yield hosted[0]
             except BaseException as exc:  # noqa: BLE001 - raised again below
                 # Outside the nursery, which would wrap it in a group.
                 left = exc
-            inner.cancel_scope.cancel()
+            shield.cancel()
     except BaseExceptionGroup as group:
         interrupts, crashes = group.split(KeyboardInterrupt)
         if crashes is not None:
@@ -39,11 +45,11 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
 
 
 @trio.lowlevel.enable_ki_protection
-async def _host(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    # The shield ends with the block: `open_service_nursery` cancels this scope from inside.
-    with trio.CancelScope(shield=True):
+async def _host(shield: trio.CancelScope, hosted: list[trio.Nursery], ready: trio.Event) -> None:
+    with shield:
         async with trio.open_nursery() as nursery:
-            task_status.started(nursery)
+            hosted.append(nursery)
+            ready.set()
             await trio.sleep_forever()
 
 

@@ -156,8 +156,14 @@ class FrameReader:
         large = self._large
         return self._needed - self._held if large is None else large.length - large.filled
 
+    def release(self) -> None:
+        """Give the memory back: nothing more will come.  What refers to a dead reader may live for some time."""
+        self._scratch = memoryview(bytearray(0))
+        self._held = 0
+        self._large = None
+
     def get_buffer(self) -> memoryview:
-        """Where the next bytes are to be put; never empty.
+        """Where the next bytes are to be put; never empty before `release()`.
 
         Valid until the next `received()` or `get_buffer()`.  Raises `RemoteProtocolError` after a failure.
         """

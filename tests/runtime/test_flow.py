@@ -1,0 +1,298 @@
+"""Items on their way: what is buffered, dropped, owed and granted."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from tractor.runtime._flow import BUFFER_ITEMS, OVERFLOW_ITEMS, WINDOW_BYTES, Credit, Inbox
+
+CREDITED = 2
+
+
+class Bench:
+    """An inbox, and the credit it gave back."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, int]] = []
+        self.inbox = Inbox(lambda items, size: self.given.append((items, size)))
+        self.inbox.begin()
+
+    def put(self, *numbers: int, credited: int = 0) -> bool:
+        """Put numbered items; return whether the last one was taken."""
+        taken = True
+        for number in numbers:
+            taken = self.inbox.put(b"%d" % number, credited)
+        return taken
+
+    def drain(self) -> list[int]:
+        """Take everything."""
+        return [int(bytes(body)) for body in self.inbox.take_all()]
+
+
+def test_the_buffer_has_its_size() -> None:
+    """One item more is refused, and nothing that was there is lost."""
+    bench = Bench()
+    assert bench.put(*range(BUFFER_ITEMS))
+    assert not bench.put(BUFFER_ITEMS)
+    assert bench.drain() == list(range(64))
+
+
+@pytest.mark.parametrize("burst", [65, 680, 681, 3000])
+def test_overruns_that_are_allowed_keep_the_head_and_the_newest(burst: int) -> None:
+    """The buffer keeps the oldest 64, the overflow the newest 616; in between items are dropped."""
+    bench = Bench()
+    bench.inbox.allow_overruns = True
+    assert bench.put(*range(burst))
+    expected = list(range(burst))
+    if burst > BUFFER_ITEMS + OVERFLOW_ITEMS:
+        expected = expected[:BUFFER_ITEMS] + expected[-OVERFLOW_ITEMS:]
+    assert bench.drain() == expected
+
+
+def test_credited_items_always_have_room() -> None:
+    """The sender has counted them; whatever else is buffered."""
+    bench = Bench()
+    bench.put(*range(BUFFER_ITEMS))
+    assert bench.put(*range(64, 200), credited=CREDITED)
+    assert bench.drain() == list(range(200))
+
+
+OPS = st.lists(
+    st.one_of(
+        st.just("put"),
+        st.just("credited"),
+        st.just("pop"),
+        st.sampled_from([("capacity", n) for n in (1, 3, 10)]),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(OPS)
+def test_items_keep_their_order(ops: list[object]) -> None:
+    """Whatever the mixture of credited and other items, of overflow, and of buffer sizes; no credited item is lost."""
+    bench = Bench()
+    bench.inbox.capacity = 3
+    bench.inbox.allow_overruns = True
+    number, taken, credited = 0, [], []
+    for op in ops:
+        if op == "pop":
+            if bench.inbox.items:
+                taken.append(int(bytes(bench.inbox.pop())))
+        elif isinstance(op, tuple):
+            bench.inbox.capacity = op[1]
+        else:
+            if op == "credited":
+                credited.append(number)
+            bench.put(number, credited=CREDITED if op == "credited" else 0)
+            number += 1
+    taken += bench.drain()
+    assert taken == sorted(taken)
+    assert set(credited) <= set(taken)
+    assert taken == list(range(number))
+
+
+TURNS = st.lists(st.sampled_from(["open", "item", "stop", "take", "next", "finish"]), max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TURNS)
+def test_the_nth_stream_reads_what_the_nth_sent(turns: list[str]) -> None:
+    """Whatever the order in which both sides open, send, take and close; a model with a list per stream agrees."""
+    bench = Bench()
+    bench.inbox = Inbox(lambda items, size: None)
+    sent: list[list[int]] = []
+    stopped: list[bool] = []
+    reading, taken, finished, number = 0, 0, False, 0
+    for turn in turns:
+        is_open = bool(stopped) and not stopped[-1]
+        if turn == "open" and not is_open and not finished:
+            bench.inbox.begin()
+            sent.append([])
+            stopped.append(False)
+        elif turn == "item" and is_open and not finished:
+            bench.put(number, credited=CREDITED)
+            sent[-1].append(number)
+            number += 1
+        elif turn == "stop" and is_open and not finished:
+            bench.inbox.end()
+            stopped[-1] = True
+        elif turn == "finish" and not finished:
+            bench.inbox.finish()
+            finished, stopped = True, [True] * len(stopped)
+        elif turn == "take" and bench.inbox.items:
+            assert int(bytes(bench.inbox.pop())) == sent[reading][taken]
+            taken += 1
+        elif turn == "next":
+            left = [int(bytes(body)) for body in bench.inbox.next(trio.ClosedResourceError())]
+            assert left == (sent[reading][taken:] if reading < len(sent) else [])
+            reading, taken = reading + 1, 0
+        here = sent[reading] if reading < len(sent) else []
+        assert [int(bytes(body)) for body, _ in bench.inbox.items] == here[taken:]
+        assert bench.inbox.ended is (stopped[reading] if reading < len(sent) else finished)
+
+
+def test_credit_is_given_back_in_lots() -> None:
+    """When half of the buffer, or half of the window in bytes, was taken; items without credit owe nothing."""
+    bench = Bench()
+    bench.inbox.capacity = 10
+    bench.put(*range(10), credited=CREDITED)
+    for _ in range(4):
+        bench.inbox.pop()
+    assert bench.given == []
+    bench.inbox.pop()
+    assert bench.given == [(5, 5)]
+    bench.drain()
+    assert bench.given == [(5, 5), (5, 5)]
+    bench.put(*range(10))
+    bench.drain()
+    assert len(bench.given) == 2
+    bench.inbox.put(b"x" * (WINDOW_BYTES // 2), CREDITED)
+    bench.inbox.pop()
+    assert bench.given[2:] == [(1, WINDOW_BYTES // 2)]
+
+
+async def test_an_item_for_somebody_who_waits_is_owed_at_once() -> None:
+    """It never sees the buffer. Waiting tasks are served in the order they came."""
+    bench = Bench()
+    bench.inbox.capacity = 2
+    got: list[tuple[str, bytes]] = []
+
+    async def take(name: str) -> None:
+        got.append((name, bytes(await bench.inbox.get())))
+
+    async with trio.open_nursery() as nursery:
+        for name in "ab":
+            nursery.start_soon(take, name)
+            await wait_all_tasks_blocked()
+        bench.put(1, 2, credited=CREDITED)
+        assert bench.given == [(1, 1), (1, 1)]
+    assert sorted(got) == [("a", b"1"), ("b", b"2")]
+
+
+async def test_a_cancelled_wait_takes_nothing() -> None:
+    """The item stays for the next."""
+    bench = Bench()
+    with trio.move_on_after(0.001) as scope:
+        await bench.inbox.get()
+    assert scope.cancelled_caught
+    assert bench.inbox.waiters == {}
+    bench.put(7)
+    assert await bench.inbox.get() == b"7"
+
+
+async def test_an_item_is_not_lost_to_a_cancellation_that_comes_at_the_same_time() -> None:
+    """Who was given it gets it."""
+    bench = Bench()
+    got: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+
+        async def take() -> None:
+            got.append(bytes(await bench.inbox.get()))
+
+        nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        bench.put(7)
+        nursery.cancel_scope.cancel()
+    assert got == [b"7"]
+
+
+async def test_what_was_buffered_can_be_taken_after_the_end() -> None:
+    """Then the end is reported, to whoever waits and to whoever comes."""
+    bench = Bench()
+    bench.put(1)
+    bench.inbox.end()
+    assert await bench.inbox.get() == b"1"
+    with pytest.raises(trio.EndOfChannel):
+        await bench.inbox.get()
+
+
+@pytest.mark.parametrize("error", [None, ValueError("bad")])
+async def test_everyone_who_waits_is_told(error: Exception | None) -> None:
+    """Of the end, or of the error; an error takes what is buffered with it."""
+    bench = Bench()
+    told: list[BaseException] = []
+
+    async def take() -> None:
+        with pytest.raises(BaseException) as info:  # noqa: PT011 - the type is what is tested
+            await bench.inbox.get()
+        told.append(info.value)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        bench.inbox.fail(error) if error else bench.inbox.end()
+    assert [type(exc) for exc in told] == [type(error) if error else trio.EndOfChannel] * 3
+
+
+async def test_an_error_pre_empts_what_is_buffered() -> None:
+    """Also what comes later: nothing can be taken any more."""
+    bench = Bench()
+    bench.put(1, 2)
+    error = ValueError("bad")
+    bench.inbox.fail(error)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bad"):
+            await bench.inbox.get()
+    assert bench.drain() == []
+
+
+def test_discarding_drops_but_gives_credit_back() -> None:
+    """The sender must be able to come to its end."""
+    bench = Bench()
+    bench.inbox.capacity = 4
+    bench.put(1, 2, credited=CREDITED)
+    bench.inbox.discard()
+    assert bench.given == [(2, 2)]
+    assert bench.put(*range(1000))
+    assert bench.put(*range(10), credited=CREDITED)
+    assert sum(items for items, _ in bench.given) == 12
+    assert bench.drain() == []
+
+
+async def wait_and_note(credit: Credit, note: Callable[[], None]) -> None:
+    """Wait for credit, then say so."""
+    await credit.wait()
+    note()
+
+
+async def test_a_sender_waits_for_items_and_bytes() -> None:
+    """Both; one item may overdraw the bytes."""
+    credit = Credit()
+    passed: list[int] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_and_note, credit, lambda: passed.append(1))
+        await wait_all_tasks_blocked()
+        credit.grant(2, 0)
+        await wait_all_tasks_blocked()
+        assert passed == []
+        credit.grant(0, 10)
+        await wait_all_tasks_blocked()
+        assert passed == [1]
+        credit.spend(1000)
+        assert (credit.items, credit.bytes) == (1, -990)
+        nursery.start_soon(wait_and_note, credit, lambda: passed.append(2))
+        credit.grant(1, 990)
+        await wait_all_tasks_blocked()
+        assert passed == [1]
+        credit.grant(1, 1)
+    assert passed == [1, 2]
+
+
+async def test_the_end_wakes_who_waits_for_credit() -> None:
+    """It would wait for ever."""
+    credit = Credit()
+    passed: list[int] = []
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for n in range(3):
+                nursery.start_soon(wait_and_note, credit, lambda n=n: passed.append(n))
+            await wait_all_tasks_blocked()
+            credit.close()
+    assert sorted(passed) == [0, 1, 2]
