@@ -25,7 +25,6 @@ MAX_IMPORT_TIME = 1.30
 #: Modules without a test file of their own, and why.
 WITHOUT_MIRROR = {
     "_child/__main__.py": "where a child process begins; every test that starts an actor runs it",
-    "_child/_boot.py": "puts a child process together from parts with tests of their own; the backend tests run it",
     "__main__.py": "only calls _cli",
 }
 

@@ -13,7 +13,9 @@ from tractor.msg._boxed import Boxed, MsgTypeError
 from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import unpack_error
 from tractor.msg._types import Cancel, Start
+from tractor.runtime._link import INTERRUPT_TIMEOUT
 from tractor.runtime._router import Router
+from tractor.trionics._interrupts import is_interrupt
 from tractor.wire._dialog import Dialog, Role, Style
 from tractor.wire._kinds import Kind
 
@@ -67,13 +69,13 @@ class _Call:
         assert self.reply is not None
         return self.reply
 
-    async def cancel(self) -> None:
-        """Ask the peer to end the function and wait, bounded, until it has."""
+    async def cancel(self, timeout: float = CANCEL_TIMEOUT) -> None:
+        """Ask the peer to end the function and wait, at most `timeout` seconds, until it has."""
         if self.dialog.may_send(_CANCEL) and self.router.channel.connected():
             self.dialog.send(_CANCEL)
             cancel = Cancel(self.router.local.uid, "the caller was cancelled")
             self.router.channel.post(_CANCEL, 0, self.did, get_codec().encode(cancel))
-            with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
+            with trio.move_on_after(timeout, shield=True):
                 await self.wait()
 
 
@@ -90,12 +92,15 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
     this = _Call(router)
     try:
         this.dialog.send(_START)
-        router.channel.post(_START, 0, this.did, body)
+        try:
+            router.channel.post(_START, 0, this.did, body)
+        except TransportClosed:
+            raise await router.wait_loss() from None
         try:
             reply = await this.wait()
-        except BaseException:
+        except BaseException as exc:
             if linked:
-                await this.cancel()
+                await this.cancel(INTERRUPT_TIMEOUT if is_interrupt(exc) else CANCEL_TIMEOUT)
             raise
     finally:
         router.close(this.did)

@@ -30,6 +30,8 @@ _CREDITED, _BACKPRESSURE = int(Flag.CREDITED), int(Flag.BACKPRESSURE)
 
 #: Seconds the opener of a context waits for the endpoint to have ended, after asking it to.
 CANCEL_TIMEOUT = 0.616
+#: The same after Ctrl-C, which leaves less than two seconds for this and for the end of every child.
+INTERRUPT_TIMEOUT = 0.35
 
 
 class Link:
@@ -247,6 +249,10 @@ class Link:
         self._request_cancel("its opener has left")
         with trio.move_on_after(timeout, shield=True):
             await self._settled.wait()
+
+    async def wait_loss(self) -> TransportClosed:
+        """Return why a frame could not be sent, after a moment for the news of how the peer has ended."""
+        return await self._router.wait_loss()
 
     async def wait_end(self) -> None:
         """Wait for the other side's last word, this side having said its own: it says how the context has ended.

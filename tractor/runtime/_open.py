@@ -9,11 +9,14 @@ from typing import Any
 
 import trio
 
+from tractor._errors import TransportClosed
 from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
 from tractor.msg._types import Start
 from tractor.runtime._context import Context
+from tractor.runtime._link import CANCEL_TIMEOUT, INTERRUPT_TIMEOUT
 from tractor.runtime._router import Router
+from tractor.trionics._interrupts import is_interrupt
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
 
@@ -35,7 +38,10 @@ async def open_context(
     ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, pld_spec=pld_spec)
     ctx._task = trio.lowlevel.current_task()
     try:
-        ctx.post(Kind.START, Flag.CONTEXT, body)
+        try:
+            ctx.post(Kind.START, Flag.CONTEXT, body)
+        except TransportClosed:
+            raise await ctx.wait_loss() from None
         with ctx._scope:
             try:
                 first = await _wait_started(ctx)
@@ -82,7 +88,7 @@ async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
         await ctx.release()
     else:
         ctx.discard()
-        await ctx.cancel()
+        await ctx.cancel(INTERRUPT_TIMEOUT if is_interrupt(exc) else CANCEL_TIMEOUT)
     return False
 
 

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Protocol
 
+import trio
+
 from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._channel import Channel
@@ -14,6 +16,9 @@ from tractor.msg._codec import DecodeError
 from tractor.wire._kinds import Kind
 
 _START = int(Kind.START)
+
+#: Seconds that who could not send waits for the news of how the peer has ended.
+LOSS_NEWS_TIMEOUT = 0.5
 
 
 class DialogEnd(Protocol):
@@ -34,6 +39,7 @@ class Router:
     """The dialogs of one channel. The end that dialled starts odd ids, the other even ones (after HTTP/2, RFC 9113 §5.1.1)."""
 
     __slots__ = (
+        "_lost_event",
         "_next_id",
         "_on_channel_frame",
         "_on_request",
@@ -57,6 +63,7 @@ class Router:
         self.dialogs: dict[int, DialogEnd] = {}
         #: Why the channel is gone, once it is.
         self.lost: TransportClosed | None = None
+        self._lost_event = trio.Event()
         self._on_request = on_request
         self._on_channel_frame = on_channel_frame
         self._next_id = 1 if channel.dialer else 2
@@ -104,9 +111,17 @@ class Router:
         elif did >= self._next_id if did % 2 == self._next_id % 2 else did > self._peer_last_id:
             raise RemoteProtocolError(f"{Kind(kind).name} for dialog id {did}, which was never started")
 
+    async def wait_loss(self) -> TransportClosed:
+        """Return why a frame could not be sent, after a moment for the news of how the peer has ended."""
+        if not self.channel.closed:
+            with trio.move_on_after(LOSS_NEWS_TIMEOUT):
+                await self._lost_event.wait()
+        return self.channel.loss()
+
     def lose(self, error: TransportClosed) -> None:
         """Tell every dialog that the channel is gone."""
         self.lost = error
+        self._lost_event.set()
         ends, self.dialogs = list(self.dialogs.values()), {}
         for end in ends:
             end.on_loss(error)

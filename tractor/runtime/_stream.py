@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import trio
 
-from tractor._errors import LocalProtocolError
+from tractor._errors import LocalProtocolError, TransportClosed
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import MsgTypeError
@@ -43,6 +43,9 @@ class StreamOwner(Protocol):
 
     def load(self, body: Buffer, what: str) -> Any:
         """Decode a payload."""
+
+    async def wait_loss(self) -> TransportClosed:
+        """Return why a frame could not be sent."""
 
     async def wait_end(self) -> None:
         """Wait for the other side's last word."""
@@ -94,21 +97,25 @@ class MsgStream[ItemT = Any]:
         chan = ctx.chan
         await chan.wait_room()
         credit = ctx._credit if ctx._credit_needed else None
-        if credit is not None and (credit.items <= 0 or credit.bytes <= 0):
-            chan.check(len(body))
-            await credit.wait()
-        if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
-            self._refuse_send()
         try:
+            if credit is not None and (credit.items <= 0 or credit.bytes <= 0):
+                chan.check(len(body))
+                await credit.wait()
+            if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
+                self._refuse_send()
             ctx._dialog.send(_ITEM)
+            if credit is None:
+                chan.post(_ITEM, 0, ctx.did, body)
+            else:
+                chan.post(_ITEM, _CREDITED, ctx.did, body)
+                credit.spend(len(body))
         except LocalProtocolError:
             await ctx.wait_end()
             self._refuse_send()
-        if credit is None:
-            chan.post(_ITEM, 0, ctx.did, body)
-        else:
-            chan.post(_ITEM, _CREDITED, ctx.did, body)
-            credit.spend(len(body))
+        except TransportClosed as exc:
+            if exc is ctx._remote_error:
+                raise
+            raise await ctx.wait_loss() from None
         if chan.is_turn_over(len(body)):
             await trio.lowlevel.cancel_shielded_checkpoint()
 

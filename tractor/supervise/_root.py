@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -20,6 +19,7 @@ from tractor.runtime._state import current_actor
 from tractor.runtime._vars import RuntimeVars
 from tractor.spawn._backend import load_backend
 from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, check_name, run_nursery
+from tractor.trionics._managers import protected_manager
 from tractor.wire._kinds import MAX_BODY
 
 log = get_logger(__name__)
@@ -28,8 +28,7 @@ log = get_logger(__name__)
 _LEAST_MAX_MSG_SIZE = 64 * 1024
 
 
-@asynccontextmanager
-@trio.lowlevel.enable_ki_protection
+@protected_manager
 async def open_root_actor(
     *,
     name: str = "root",
@@ -123,8 +122,7 @@ def _bind_addrs(
     return wrapped
 
 
-@asynccontextmanager
-@trio.lowlevel.enable_ki_protection
+@protected_manager
 async def open_nursery(
     *, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT, **root_kwargs: Any
 ) -> AsyncGenerator[ActorNursery]:
