@@ -140,6 +140,17 @@ async def test_a_signal_to_one_child_ends_it_in_order(number: signal.Signals, tm
     assert "interrupted" in str(caught.value)
 
 
+async def test_ctrl_c_is_left_to_the_root() -> None:
+    """A terminal interrupts every process at once: a child that the root then ends has not died of it."""
+    async with tractor.open_nursery() as nursery:
+        portal = await nursery.start_actor("kid", enable_modules=[actors.__name__])
+        assert portal.aid.pid is not None
+        os.kill(portal.aid.pid, signal.SIGINT)
+        # Long after the signal has arrived, and before the child would act on its own.
+        await portal.run(actors.sleep_for, seconds=0.1)
+        await nursery.cancel()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_before_it_is_up_ends_it_too(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

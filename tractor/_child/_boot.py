@@ -36,6 +36,9 @@ from tractor.wire._kinds import Kind
 log = get_logger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds an actor waits after SIGINT before it ends by itself. Ctrl-C in a terminal reaches every process of the tree:
+#: what ends the tree is the root's interrupt, and a child that is quicker would look as if it had died.
+CTRL_C_PATIENCE = 0.5
 
 
 def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stderr: int | None) -> int:
@@ -130,9 +133,10 @@ def _handle_signals(actor: Actor, warden: Warden) -> None:
         if warden.hung_up and not trio.lowlevel.currently_ki_protected():
             # Not in trio's own code, nor in the runtime's: those would be torn, and they let the loop turn anyway.
             raise KeyboardInterrupt
-        name = signal.Signals(signum).name
+        patience = CTRL_C_PATIENCE if signum == signal.SIGINT else 0.0
+        end = partial(actor.interrupt_soon, signal.Signals(signum).name, patience=patience)
         with suppress(trio.RunFinishedError):
-            token.run_sync_soon(partial(actor.cancel_soon, how="interrupted", detail=name))
+            token.run_sync_soon(end)
 
     for signum in _SIGNALS:
         signal.signal(signum, on_signal)

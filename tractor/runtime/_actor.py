@@ -284,6 +284,18 @@ class Actor:
         how = "interrupted" if isinstance(cause, KeyboardInterrupt) else "exited"
         self.cancel_soon(how=how, detail=repr(cause)[:_DETAIL])
 
+    def interrupt_soon(self, detail: str, *, patience: float = 0.0) -> None:
+        """End this actor because of a signal, unless somebody else has asked it to within `patience` seconds."""
+        if self._services is None or not patience:
+            self.cancel_soon(how="interrupted", detail=detail)
+        else:
+            self._services.start_soon(self._interrupt, detail, patience)
+
+    async def _interrupt(self, detail: str, patience: float) -> None:
+        with trio.move_on_after(patience):
+            await self.cancel_complete.wait()
+        self.cancel_soon(how="interrupted", detail=detail)
+
     def cancel_soon(
         self,
         *,
