@@ -197,8 +197,11 @@ class SupervisedChild:
             self._channel.abort()
         self._channel = channel
         self.aid = replace(self.aid, pid=hello.pid)
-        await register(self._actor, self.aid, hello.addrs)
-        if self.gone.is_set():
+        if self.phase is Phase.BOOTING:
+            await register(self._actor, self.aid, hello.addrs)
+        if self.phase is not Phase.BOOTING:
+            # It was hung up on meanwhile.
+            channel.abort()
             return
         self.portal = Portal(self._actor.add_router(channel))
         self._sign(Sign.HELLO)
