@@ -1,9 +1,13 @@
 """What is special about children that are processes."""
 
+import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,16 @@ from tractor.spawn._backend import ChildSpec
 def read_command(pid: int) -> list[str]:
     """Return a process's command line as it was given."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+
+
+@contextmanager
+def preserved_limit() -> Iterator[None]:
+    """Put the limit on open files back."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def name_of(fd: int) -> str:
@@ -149,6 +163,30 @@ async def test_an_interpreter_that_does_not_know_itself(monkeypatch: pytest.Monk
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="sys.executable")):
         async with open_child("trio"):
             raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize("left", range(7))
+async def test_without_descriptors_nothing_is_left_open(left: int) -> None:
+    """Wherever in the start of a child they run out; with enough of them again it works."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    fill: list[int] = []
+    with preserved_limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    fill.append(os.dup(0))
+            for _ in range(left):
+                os.close(fill.pop())
+            with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Too many open files")):
+                async with open_child("trio"):
+                    pytest.fail(f"{left} were enough")
+        finally:
+            for fd in fill:
+                os.close(fd)
+    gc.collect()
+    async with open_child("trio") as running:
+        await running.wait_up()
 
 
 async def test_a_process_that_cannot_be_made_leaves_nothing_open(tmp_path: Path) -> None:

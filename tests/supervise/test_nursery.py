@@ -661,6 +661,18 @@ async def test_environment_and_folder_of_a_child(tmp_path: Path) -> None:
         await nursery.cancel()
 
 
+async def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody removed the working directory; children start in the same nowhere."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    async with tractor.open_nursery() as nursery:
+        portal = await start(nursery)
+        assert await portal.run(actors.add, a=1, b=2) == 3
+        await nursery.cancel()
+
+
 async def test_a_child_with_an_empty_environment() -> None:
     """It needs nothing from there."""
     async with tractor.open_nursery() as nursery:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,25 @@ def test_an_exit_in_a_request_to_the_root_ends_the_program(what: str, kind: type
         trio.run(main)
     assert reached
     assert isinstance(caught.value, kind) or caught.group_contains(kind)
+
+
+def test_an_interrupt_does_not_wait_for_a_request_behind_a_shield() -> None:
+    """Ctrl-C is prompt also where the root serves something that ignores its end."""
+    began = 0.0
+
+    async def main() -> None:
+        nonlocal began
+        async with tractor.open_nursery(enable_modules=MODULES) as nursery:
+            await nursery.run_in_actor(actors.call_root, what="shielded")
+            with trio.fail_after(10):
+                while len(tractor.current_actor().served) == 0:
+                    await trio.sleep(0.01)
+            began = time.monotonic()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert time.monotonic() - began < 2.0
 
 
 async def test_the_lifetime_stack_is_closed_on_the_way_out() -> None:

@@ -54,3 +54,5 @@ async def test_other_ends_are_none() -> None:
     assert not is_interrupt(own.value)
     assert not is_interrupt(ValueError("x"))
     assert is_interrupt(KeyboardInterrupt())
+    assert is_interrupt(BaseExceptionGroup("x", [ValueError("x"), KeyboardInterrupt()]))
+    assert not is_interrupt(ExceptionGroup("x", [ValueError("x")]))

@@ -12,13 +12,16 @@ from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.log import get_logger
 from tractor.msg._codec import get_codec
 from tractor.runtime._actor import Actor
+from tractor.runtime._link import INTERRUPT_TIMEOUT
 from tractor.runtime._state import entered
+from tractor.trionics._interrupts import is_interrupt
 from tractor.trionics._service import open_service_nursery
 from tractor.wire._kinds import Kind
 
 log = get_logger(__name__)
 
-#: Seconds that requests have to end when the actor does, before their shields are taken away.
+#: Seconds that requests have to end when the actor does, before their shields are taken away; for an actor that was
+#: asked to end with a grace, that is what they have.
 REQUESTS_TIMEOUT = 3.0
 #: Seconds an actor spends on each clean-up that needs a peer, such as leaving the registry.
 FAREWELL_TIMEOUT = 0.5
@@ -35,14 +38,19 @@ async def run_actor(actor: Actor, bind_addrs: list[TCPAddress | UDSAddress]) -> 
         async with open_service_nursery() as services:
             requests: trio.Nursery = await services.start(_run_requests)
             actor.run_in(services, requests)
+            timeout = REQUESTS_TIMEOUT
             try:
                 for addr in bind_addrs:
                     actor.server.bind(addr)
                 services.start_soon(actor.server.serve)
                 with actor.body_scope:
                     yield
+            except BaseException as exc:
+                if is_interrupt(exc):
+                    timeout = INTERRUPT_TIMEOUT
+                raise
             finally:
-                await _end(actor)
+                await _end(actor, timeout)
 
 
 @trio.lowlevel.enable_ki_protection
@@ -53,15 +61,11 @@ async def _run_requests(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
 
 
 @trio.lowlevel.enable_ki_protection
-async def _end(actor: Actor) -> None:
+async def _end(actor: Actor, timeout: float) -> None:
     """End the requests, run the clean-ups, say goodbye and close everything; every wait in here is bounded."""
     actor.cancel_called = True
     with trio.CancelScope(shield=True):
-        with trio.move_on_after(REQUESTS_TIMEOUT) as patience:
-            await actor.end_requests(actor.cancel_caller or actor.aid.uid)
-        if patience.cancelled_caught:
-            log.warning("requests do not end; lifting their shields", extra={"count": len(actor.served)})
-            actor.lift_shields()
+        await _end_requests(actor, timeout)
         await actor.acknowledge()
         try:
             actor.lifetime_stack.close()
@@ -72,6 +76,25 @@ async def _end(actor: Actor) -> None:
             with trio.move_on_after(FAREWELL_TIMEOUT), suppress(TransportClosed, OSError):
                 await farewell()
         await _leave(actor)
+
+
+async def _end_requests(actor: Actor, timeout: float) -> None:
+    """Give the requests their time: `timeout` seconds, or until whoever asked for the end means to use force."""
+    with trio.move_on_after(timeout) as patience:
+
+        def look_again() -> None:
+            if actor.cancel_deadline is not None:
+                patience.deadline = actor.cancel_deadline
+
+        look_again()
+        actor.on_hastened.append(look_again)
+        try:
+            await actor.end_requests(actor.cancel_caller or actor.aid.uid)
+        finally:
+            actor.on_hastened.remove(look_again)
+    if patience.cancelled_caught:
+        log.warning("requests do not end; lifting their shields", extra={"count": len(actor.served)})
+        actor.lift_shields()
 
 
 async def _leave(actor: Actor) -> None:

@@ -112,9 +112,10 @@ async def trio_proc(
 async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
     """Create the process and the two socket pairs; what stays here is closed by `stack`."""
     options = dict(spec.options)
-    with ExitStack() as theirs:
-        # Not closed by `stack`: whoever takes the channel does that.
+    with ExitStack() as theirs, ExitStack() as untaken:
+        # Closed here only on failure: whoever takes the channel does it otherwise.
         channel, their_channel = socket.socketpair()
+        untaken.enter_context(channel)
         theirs.enter_context(their_channel)
         lifeline, their_lifeline = socket.socketpair()
         stack.enter_context(lifeline)
@@ -133,11 +134,8 @@ async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
                 fds.append(os.dup(2))
                 theirs.callback(os.close, fds[-1])
         pass_fds = (*options.pop("pass_fds", ()), *fds)
-        try:
-            process = await trio.lowlevel.open_process(_command(spec, fds), pass_fds=pass_fds, **options)
-        except BaseException:
-            channel.close()
-            raise
+        process = await trio.lowlevel.open_process(_command(spec, fds), pass_fds=pass_fds, **options)
+        untaken.pop_all()
     return ProcessChild(process, channel, lifeline, stderr)
 
 

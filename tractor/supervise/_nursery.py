@@ -347,7 +347,11 @@ def _check_seconds(what: str, value: float) -> None:
 
 def _search_path() -> list[str]:
     """Our module search path, as a child in the same working directory must write it."""
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        # It was removed, and what is looked for there is not found by us either.
+        here = ""
     return [os.path.join(here, entry) for entry in sys.path]
 
 
