@@ -4,6 +4,8 @@ import os
 import socket
 import stat
 import sys
+import threading
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -113,6 +115,42 @@ def credentials(uid: int) -> socket.socket:
     fake.getsockopt.return_value = _uds._UCRED.pack(4321, uid, 100)
     assert isinstance(fake, socket.socket)
     return fake
+
+
+def test_a_listener_that_is_dying_is_given_time(tmp_path: Path) -> None:
+    """A killed process closes its descriptors one by one: its socket file goes as soon as this one is closed."""
+    addr = UDSAddress(os.fspath(tmp_path), "dying.sock")
+    listener, _ = _uds.listen(addr)
+    closing = threading.Timer(0.05, listener.close)
+    closing.start()
+    _uds.unlink_stale(addr, timeout=5)
+    closing.join()
+    assert not addr.sockpath.exists()
+
+
+@pytest.mark.parametrize("says_hello", [True, False])
+def test_a_listener_that_lives_keeps_its_file(tmp_path: Path, says_hello: bool) -> None:
+    """One that answers is recognised at once, one that is busy when the time is over."""
+    addr = UDSAddress(os.fspath(tmp_path), "living.sock")
+    listener, _ = _uds.listen(addr)
+
+    def answer() -> None:
+        listener.setblocking(True)
+        conn, _ = listener.accept()
+        conn.sendall(b"hello")
+        conn.close()
+
+    thread = threading.Thread(target=answer) if says_hello else None
+    if thread is not None:
+        thread.start()
+    began = time.monotonic()
+    _uds.unlink_stale(addr, timeout=5 if says_hello else 0.05)
+    assert time.monotonic() - began < 2
+    if thread is not None:
+        thread.join()
+    assert addr.sockpath.exists()
+    listener.close()
+    _uds.unlink(addr)
 
 
 def test_the_kernel_tells_who_the_peer_is() -> None:

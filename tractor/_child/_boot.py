@@ -118,6 +118,7 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
             _report_failed_boot(actor, channel, exc, spec)
         return 1
     finally:
+        warden.parent_lost = actor.bye.how == "orphaned"
         with trio.CancelScope(shield=True):
             await channel.aclose()
     return 0

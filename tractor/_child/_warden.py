@@ -27,6 +27,8 @@ log = get_logger(__name__)
 LIFT_AFTER = 0.1
 INTERRUPT_AFTER = 0.3
 KILL_AFTER = 0.5
+#: Seconds an actor that has ended waits for a dying parent to have closed its sockets.
+SEE_OFF = 0.25
 
 
 class Warden:
@@ -43,6 +45,8 @@ class Warden:
         self._finished = threading.Event()
         #: Whether the parent has hung up; from then on an interrupt may land anywhere.
         self.hung_up = False
+        #: Whether the actor has ended because its channel to the parent was lost.
+        self.parent_lost = False
         #: Socket files of a parent that may die without removing them.
         self.parent_addrs: list[UDSAddress] = []
 
@@ -61,10 +65,10 @@ class Warden:
     def finished(self) -> None:
         """The actor has ended: only the process is left to be seen off."""
         self._finished.set()
-        if self.hung_up or self.is_orphan():
+        if self.parent_lost or self.hung_up or self.is_orphan():
             # A dying process hangs up before it is dead, and one that lives may hang up too: its sockets tell.
             for addr in self.parent_addrs:
-                _uds.unlink_stale(addr)
+                _uds.unlink_stale(addr, timeout=SEE_OFF)
 
     @property
     def is_finished(self) -> bool:

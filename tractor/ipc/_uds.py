@@ -6,6 +6,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 from contextlib import suppress
 
 import trio
@@ -38,23 +39,38 @@ def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
     return sock, addr
 
 
-def unlink_stale(addr: UDSAddress) -> None:
-    """Remove the socket file of a process that was killed: one that refuses connections."""
+def unlink_stale(addr: UDSAddress, timeout: float = 0.0) -> None:
+    """Remove the socket file of a process that was killed: one that refuses connections.
+
+    `timeout`: seconds given to a process that may be dying just now, and has not come to close this socket. One that
+    lives says hello, which ends the wait.
+    """
     path = os.fspath(addr.sockpath)
+    until = time.monotonic() + timeout
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
-    except FileNotFoundError:
+        while stat.S_ISSOCK(os.lstat(path).st_mode) and _is_undecided(path, until - time.monotonic()):
+            pass
+    except ConnectionRefusedError:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    except OSError:
         return
+
+
+def _is_undecided(path: str, patience: float) -> bool:
+    """Connect and wait for a word; True when the connection was dropped instead.
+
+    Raises `ConnectionRefusedError` when nobody listens.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
+        probe.settimeout(max(patience, 0.0))
+        probe.connect(path)
+        if patience <= 0:
+            return False
         try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-        except OSError:
-            return
+            return not probe.recv(1)
+        except ConnectionResetError:
+            return True
 
 
 def accepted(sock: socket.socket, laddr: UDSAddress) -> SocketTransport:
