@@ -519,10 +519,11 @@ async def test_a_hard_kill_overtakes_a_gentle_end(tmp_path: Path) -> None:
 
 async def test_a_timeout_around_the_block_ends_the_children() -> None:
     """They are ended in order; the scope catches its own cancellation, and no error is made of it."""
-    with trio.move_on_after(0.8) as scope:
+    with trio.CancelScope() as scope:
         async with tractor.open_nursery() as nursery:
             portal = await start(nursery)
             await nursery.run_in_actor(actors.sleep_forever)
+            scope.deadline = trio.current_time() + 0.2
             await portal.run(actors.sleep_forever)
     assert scope.cancelled_caught
     assert nursery.cancel_called
@@ -532,10 +533,11 @@ async def test_a_timeout_around_the_block_ends_the_children() -> None:
 
 async def test_a_timeout_while_the_block_waits_for_its_children() -> None:
     """The body has ended long ago."""
-    with trio.move_on_after(0.8) as scope:
+    with trio.CancelScope() as scope:
         async with tractor.open_nursery() as nursery:
             await start(nursery)
             await nursery.run_in_actor(actors.sleep_forever)
+            scope.deadline = trio.current_time() + 0.3
     assert scope.cancelled_caught
     assert nursery.cancel_called
     assert nursery._children == {}
