@@ -8,6 +8,8 @@ import struct
 import sys
 import time
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 
 import trio
 
@@ -16,6 +18,10 @@ from tractor.ipc._rtdir import get_rt_dir
 from tractor.ipc._transport import SocketTransport
 
 _UCRED = struct.Struct("3i")
+#: Seconds a socket file must be old to be swept: between its binding and its listening it refuses connections too.
+_SETTLED = 1.0
+#: Files that one sweep looks into: a directory full of them is cleared by many actors, and delays none.
+_SWEEP_MOST = 64
 
 
 def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
@@ -36,7 +42,58 @@ def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
     except OSError as exc:
         sock.close()
         raise ConnectionError(f"cannot listen on {addr}: {exc.strerror}") from exc
+    if addr.bindspace == rt_dir:
+        sweep(rt_dir)
     return sock, addr
+
+
+def sweep(rt_dir: Path) -> None:
+    """Remove socket files `NAME@PID.sock` of processes that were killed before anybody could clean up after them.
+
+    Never raises. Goes by the pid, and by nobody listening: a pid means nothing to processes of another container that
+    shares this directory, and one may have been given to another process meanwhile; that file waits until it is gone.
+    """
+    with suppress(OSError), os.scandir(rt_dir) as entries:
+        named = ((entry.path, _read_pid(entry.name)) for entry in entries)
+        dead = ((path, pid) for path, pid in named if pid and not _has_process(pid))
+        for path, pid in islice(dead, _SWEEP_MOST):
+            with suppress(OSError):
+                _remove_dead(path, pid)
+
+
+def _read_pid(filename: str) -> int:
+    """Return the process that a socket file is named for; 0 for any other name."""
+    pid = filename.removesuffix(".sock").rpartition("@")[2]
+    # More digits than any pid has do not fit into what the kernel takes.
+    return int(pid) if filename.endswith(".sock") and pid.isascii() and pid.isdigit() and len(pid) < 10 else 0
+
+
+def _has_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Somebody else's.
+        return True
+    return True
+
+
+def _remove_dead(path: str, pid: int) -> None:
+    info = os.lstat(path)
+    if (
+        not stat.S_ISSOCK(info.st_mode)
+        or info.st_uid != os.geteuid()
+        or time.time() - info.st_mtime < _SETTLED
+    ):
+        return
+    try:
+        _is_undecided(path, 0.0)
+    except ConnectionRefusedError:
+        # Another sweeper may have removed it by now, and a process with the same pid may have bound it again. That one
+        # has lived for as long as an interpreter needs to start, so it is seen here.
+        if not _has_process(pid) and os.lstat(path).st_mtime_ns == info.st_mtime_ns:
+            os.unlink(path)
 
 
 def unlink_stale(addr: UDSAddress, timeout: float = 0.0) -> None:
