@@ -289,7 +289,7 @@ def test_every_number_is_the_one_in_the_code() -> None:
 
 def test_the_bounds_are_the_defaults_of_the_api() -> None:
     """The constants in that table are what a caller gets who says nothing."""
-    from tractor.runtime._link import CANCEL_TIMEOUT
+    from tractor.runtime._context import CANCEL_TIMEOUT
     from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE
     from tractor.wire._kinds import MAX_BODY
 

@@ -10,8 +10,8 @@ from tests.resident import Pair, open_pair, run_fast
 from tractor._errors import ModuleNotExposed, TransportClosed
 from tractor.ipc._channel import Channel
 from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError
-from tractor.runtime import _call
 from tractor.runtime._call import call
+from tractor.runtime._unwind import UNWIND_TIMEOUT
 
 HERE = __name__
 #: What the functions below did, in order.
@@ -198,7 +198,7 @@ def test_a_function_that_does_not_end_holds_its_cancelled_caller_for_a_while_onl
             with trio.move_on_after(1) as scope:
                 await pair.portal.run(hang, cleanup=30)
             assert scope.cancelled_caught
-            assert trio.current_time() - begin == pytest.approx(1 + _call.CANCEL_TIMEOUT, abs=0.01)
+            assert trio.current_time() - begin == pytest.approx(1 + UNWIND_TIMEOUT, abs=0.01)
             await trio.sleep(60)
             assert LOG == ["started", "cancelled", "ended"]
             await still_works(pair)

@@ -13,8 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 import tractor
 from tests.resident import Pair, open_pair, run_fast
 from tractor import Context, ContextCancelled, MsgTypeError, RemoteActorError
-from tractor.runtime._context import Unresolved
-from tractor.runtime._link import CANCEL_TIMEOUT
+from tractor.runtime._context import CANCEL_TIMEOUT, Unresolved
 
 HERE = __name__
 LOG: list[Any] = []

@@ -185,7 +185,7 @@ def test_received_refuses_a_count_that_cannot_be() -> None:
 
 BAD = {
     "not a frame": b"GET / HTTP/1.1\r\n",
-    "unknown kind 3": HEADER.pack(0, MAGIC, 3, 0, 5),
+    "unknown kind 5": HEADER.pack(0, MAGIC, 5, 0, 5),
     "unknown kind 255": HEADER.pack(0, MAGIC, 255, 0, 5),
     "unknown flags 0x80 on START": HEADER.pack(0, MAGIC, Kind.START, 0x81, 5),
     "unknown flags 0x1 on ITEM": HEADER.pack(0, MAGIC, Kind.ITEM, 1, 5),

@@ -25,6 +25,8 @@ def test_the_numbers_on_the_wire_are_fixed() -> None:
     assert {kind.name: kind.value for kind in Kind} == {
         "HELLO": 1,
         "BYE": 2,
+        "PING": 3,
+        "PONG": 4,
         "START": 16,
         "STARTED": 17,
         "STREAM": 18,
@@ -34,6 +36,7 @@ def test_the_numbers_on_the_wire_are_fixed() -> None:
         "CANCEL": 22,
         "RETURN": 23,
         "ERROR": 24,
+        "DEADLINE": 25,
     }
     assert {flag.name: flag.value for flag in Flag} == {"CONTEXT": 1, "CREDITED": 2, "BACKPRESSURE": 4}
 

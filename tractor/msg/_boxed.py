@@ -234,6 +234,16 @@ class ContextCancelled(RemoteActorError):
         found: tuple[str, str] | None = self._fact("canceller")
         return found
 
+    @property
+    def reason(self) -> str:
+        """Why it was cancelled and where in whose program that was decided, as text for people."""
+        return str(self._extra_msgdata.get("reason", ""))
+
+    @property
+    def by_deadline(self) -> bool:
+        """Whether nobody asked for it: the time that the requester had given it was over."""
+        return self._extra_msgdata.get("by_deadline") is True
+
 
 class MsgTypeError(RemoteActorError):
     """A payload or message does not match the type that holds for it.

@@ -39,13 +39,16 @@ class Start(NamedTuple):
 
     target: str
     kwargs: dict[str, Any]
+    #: Seconds the requester can wait, None without a limit. Relative, because no two hosts have the same clock.
+    budget: float | None = None
 
 
 class Cancel(NamedTuple):
-    """A request to end a task."""
+    """A request to end a task: who asks, why, and where in whose program that was decided."""
 
     canceller: tuple[str, str]
     reason: str
+    where: str = ""
 
 
 class SpawnSpec(NamedTuple):

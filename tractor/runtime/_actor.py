@@ -23,6 +23,7 @@ from tractor.msg._types import Bye, Cancel, Hello
 from tractor.runtime._expose import Exposed
 from tractor.runtime._handshake import Refused, hear_hello, say_hello
 from tractor.runtime._portal import Portal
+from tractor.runtime._reasons import describe
 from tractor.runtime._router import Router
 from tractor.runtime._serve import SelfMethod, Served, serve_request
 from tractor.runtime._vars import RuntimeVars
@@ -79,6 +80,8 @@ class Actor:
         self.cancel_called = False
         #: Who asked this actor to end.
         self.cancel_caller: tuple[str, str] | None = None
+        #: Why, as far as it was said.
+        self.cancel_reason = ""
         #: When the asker means to use force, in trio's clock.
         self.cancel_deadline: float | None = None
         #: The `KeyboardInterrupt` or `SystemExit` that left one of its tasks, if one did.
@@ -192,6 +195,7 @@ class Actor:
             self.aid,
             on_request=lambda router, did, flags, body: serve_request(self, router, did, flags, body),
             on_channel_frame=self._on_channel_frame,
+            start_soon=self._start_service,
         )
         self.peers.setdefault(router.peer.uuid, []).append(router)
         return router
@@ -207,9 +211,18 @@ class Actor:
             listener(router)
 
     def _on_channel_frame(self, router: Router, kind: int, body: Buffer) -> None:
-        if kind != Kind.BYE:
+        channel = router.channel
+        if kind == Kind.BYE:
+            channel.bye = get_codec().decoder(Bye)(body)
+        elif kind == Kind.PING:
+            if channel.ignored():
+                raise RemoteProtocolError("the peer goes on asking, but does not read the answers")
+            if channel.connected():
+                channel.post(Kind.PONG, 0, 0, body)
+        elif kind == Kind.PONG:
+            router.on_answer()
+        else:
             raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")
-        router.channel.bye = get_codec().decoder(Bye)(body)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve_connection(self, channel: Channel) -> None:
@@ -258,6 +271,10 @@ class Actor:
         self.services.start_soon(self.serve_channel, channel)
         return router
 
+    def _start_service(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
+        # Not with the variables of the task that caused it.
+        self._context.run(self.services.start_soon, func, *args)
+
     # Requests.
 
     def start_request(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
@@ -302,6 +319,7 @@ class Actor:
         canceller: tuple[str, str] | None = None,
         how: str = "cancelled",
         detail: str = "",
+        reason: str = "",
         grace: float | None = None,
     ) -> None:
         """Ask this actor to end; returns at once. Only the first call counts, but each may hasten the end."""
@@ -311,6 +329,7 @@ class Actor:
             return
         self.cancel_called = True
         self.cancel_caller = canceller
+        self.cancel_reason = reason or detail
         self.bye = Bye(how, canceller, detail, None)
         if self._services is not None:
             self._services.start_soon(self._cancel_requests)
@@ -328,10 +347,19 @@ class Actor:
             error = shrink_error(error, self.vars._max_msg_size // 2)
         self.bye = Bye(how, None, f"{type(exc).__name__}: {error.message[:_DETAIL]}", error)
 
-    async def _serve_cancel(self, served: Served, grace: float | None = None) -> bool:
+    def cancel_request(self) -> Cancel:
+        """Who has asked for the end of this actor, and why, for the tasks that end with it."""
+        why = f": {self.cancel_reason}" if self.cancel_reason else ""
+        return Cancel(self.cancel_caller or self.aid.uid, f"its actor {self.name!r} was cancelled{why}")
+
+    async def _serve_cancel(self, served: Served, grace: float | None = None, reason: str = "") -> bool:
         """The request `self:cancel`: acknowledged when every other request has ended."""
-        # NaN becomes 0 as well.
-        self.cancel_soon(canceller=served.peer.uid, grace=None if grace is None else max(0.0, float(grace)))
+        self.cancel_soon(
+            canceller=served.peer.uid,
+            reason=str(reason)[:_DETAIL],
+            # NaN becomes 0 as well.
+            grace=None if grace is None else max(0.0, float(grace)),
+        )
         self._askers += 1
         try:
             await self.cancel_complete.wait()
@@ -347,14 +375,14 @@ class Actor:
 
     @trio.lowlevel.enable_ki_protection
     async def _cancel_requests(self) -> None:
-        self.body_scope.cancel(reason=f"actor {self.name!r} was cancelled")
-        await self.end_requests(self.cancel_caller or self.aid.uid)
+        self.body_scope.cancel(reason=describe(self.cancel_request()))
+        await self.end_requests()
         self.cancel_complete.set()
 
-    async def end_requests(self, canceller: tuple[str, str]) -> None:
+    async def end_requests(self) -> None:
         """Cancel every request and wait until all have ended; the runtime's own (`self:…`) are not among them."""
         while self.served:
             for served in list(self.served):
-                served.cancel_task(Cancel(canceller, "its actor was cancelled"))
+                served.cancel_task(self.cancel_request())
             self._idle = trio.Event()
             await self._idle.wait()

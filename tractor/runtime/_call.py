@@ -9,20 +9,18 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor.ipc._transport import Buffer
-from tractor.msg._boxed import Boxed, MsgTypeError
+from tractor.msg._boxed import Boxed, ContextCancelled, MsgTypeError
 from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import unpack_error
-from tractor.msg._types import Cancel, Start
-from tractor.runtime._link import INTERRUPT_TIMEOUT
+from tractor.msg._types import Start
+from tractor.runtime._deadline import find_budget, wait_own_deadline
+from tractor.runtime._reasons import make_cancel, reason_of
 from tractor.runtime._router import Router
-from tractor.trionics._interrupts import is_interrupt
+from tractor.runtime._unwind import wait_unwound
 from tractor.wire._dialog import Dialog, Role, Style
 from tractor.wire._kinds import Kind
 
 _START, _RETURN, _CANCEL = int(Kind.START), int(Kind.RETURN), int(Kind.CANCEL)
-
-#: Seconds a cancelled caller waits for the remote function to have ended.
-CANCEL_TIMEOUT = 0.5
 
 
 class _Call:
@@ -69,26 +67,25 @@ class _Call:
         assert self.reply is not None
         return self.reply
 
-    async def cancel(self, timeout: float = CANCEL_TIMEOUT) -> None:
-        """Ask the peer to end the function and wait, at most `timeout` seconds, until it has."""
+    async def cancel(self, cause: BaseException, target: str) -> None:
+        """Ask the peer to end the function because of `cause`, and wait until it has, as long as the peer answers."""
         if self.dialog.may_send(_CANCEL) and self.router.channel.connected():
             self.dialog.send(_CANCEL)
-            cancel = Cancel(self.router.local.uid, "the caller was cancelled")
+            cancel = make_cancel(self.router.local.uid, reason_of(cause))
             self.router.channel.post(_CANCEL, 0, self.did, get_codec().encode(cancel))
-            with trio.move_on_after(timeout, shield=True):
-                await self.wait()
+            await wait_unwound(self.router, self.wait, cause, target)
 
 
 async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: bool = True) -> Any:
     """Run the function at `target` (`module:qualname`) in the peer and return its result.
 
     Raises `RemoteActorError` with what the function raised, `TransportClosed` when the peer is lost, and `TypeError`
-    for arguments that cannot be sent. Cancelling the caller cancels the remote function, unless it is not
-    `linked` to it: then the function goes on, and the caller does not wait for it.
+    for arguments that cannot be sent. Cancelling the caller cancels the remote function, and the caller's deadline is
+    the function's too, unless it is not `linked` to it: then the function goes on, and the caller does not wait for it.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     codec = get_codec()
-    body = codec.encode(Start(target, kwargs))
+    body = codec.encode(Start(target, kwargs, find_budget() if linked else None))
     this = _Call(router)
     try:
         this.dialog.send(_START)
@@ -100,11 +97,16 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
             reply = await this.wait()
         except BaseException as exc:
             if linked:
-                await this.cancel(INTERRUPT_TIMEOUT if is_interrupt(exc) else CANCEL_TIMEOUT)
+                await this.cancel(exc, target)
             raise
     finally:
         router.close(this.did)
-    value = reply.unwrap()
+    try:
+        value = reply.unwrap()
+    except ContextCancelled as exc:
+        if exc.by_deadline:
+            await wait_own_deadline()
+        raise
     try:
         return codec.decoder()(value)
     except DecodeError as exc:

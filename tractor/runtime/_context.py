@@ -10,12 +10,15 @@ import trio
 
 from tractor.msg._boxed import ContextCancelled, MsgTypeError
 from tractor.msg._codec import get_codec
-from tractor.msg._types import Cancel
 from tractor.runtime._flow import BUFFER_ITEMS, WINDOW_BYTES, WINDOW_ITEMS
-from tractor.runtime._link import CANCEL_TIMEOUT, Link
+from tractor.runtime._link import Link
+from tractor.runtime._reasons import describe, make_cancel
 from tractor.runtime._stream import MsgStream
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
+
+#: Seconds that `cancel()` waits for the other side to have ended.
+CANCEL_TIMEOUT = 0.616
 
 
 class Unresolved:
@@ -155,22 +158,28 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         if self._stream is not None and not self._stream.closed_locally:
             raise RuntimeError("this side of the context has a stream open; leave its block first")
 
-    async def cancel(self, timeout: float = CANCEL_TIMEOUT) -> None:
+    async def cancel(self, timeout: float = CANCEL_TIMEOUT, *, reason: str = "") -> None:
         """Ask the other side to end; from the endpoint: end this task.
 
         The opener waits until the endpoint has ended, but at most `timeout` seconds, shielded from cancellation.
+        `reason` is for people: it is found in the `trio.Cancelled` and the `ContextCancelled` that come of it.
         """
-        if not self.cancel_called:
-            self.cancel_called = True
-            if self._role is Role.CHILD:
-                self._cancel_msg = Cancel(self._router.local.uid, "it cancelled itself")
-                self.canceller = self._router.local.uid
-                self._scope.cancel(reason="the context cancelled itself")
-            else:
-                self._request_cancel("its opener cancelled the context")
+        self.cancel_soon(reason or "the context was cancelled by `cancel()`")
         if self._role is Role.PARENT:
             with trio.move_on_after(timeout, shield=True):
                 await self._settled.wait()
+
+    def cancel_soon(self, reason: str) -> None:
+        """Do what `cancel()` does, without waiting."""
+        if self.cancel_called:
+            return
+        self.cancel_called = True
+        if self._role is Role.CHILD:
+            self._cancel_msg = make_cancel(self._router.local.uid, reason)
+            self.canceller = self._router.local.uid
+            self._scope.cancel(reason=describe(self._cancel_msg))
+        else:
+            self._request_cancel(reason)
 
     async def wait_for_result(self) -> ResultT:
         """Return what the endpoint returned. Opener's side only.

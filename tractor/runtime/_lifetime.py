@@ -12,8 +12,8 @@ from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.log import get_logger
 from tractor.msg._codec import get_codec
 from tractor.runtime._actor import Actor
-from tractor.runtime._link import INTERRUPT_TIMEOUT
 from tractor.runtime._state import entered
+from tractor.runtime._unwind import INTERRUPT_TIMEOUT
 from tractor.trionics._interrupts import is_interrupt
 from tractor.trionics._service import open_service_nursery
 from tractor.wire._kinds import Kind
@@ -89,7 +89,7 @@ async def _end_requests(actor: Actor, timeout: float) -> None:
         look_again()
         actor.on_hastened.append(look_again)
         try:
-            await actor.end_requests(actor.cancel_caller or actor.aid.uid)
+            await actor.end_requests()
         finally:
             actor.on_hastened.remove(look_again)
     if patience.cancelled_caught:

@@ -19,7 +19,9 @@ from tractor.msg._boxed import Boxed, ContextCancelled, MsgTypeError, StreamOver
 from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import pack_error, unpack_error
 from tractor.msg._types import Cancel
+from tractor.runtime._deadline import DEADLINE
 from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Credit, Inbox
+from tractor.runtime._reasons import describe, make_cancel
 from tractor.runtime._router import Router
 from tractor.runtime._stream import MsgStream
 from tractor.wire._dialog import Dialog, Role, Style
@@ -27,11 +29,6 @@ from tractor.wire._kinds import Flag, Kind
 
 # Operators of IntFlag cost half a microsecond each.
 _CREDITED, _BACKPRESSURE = int(Flag.CREDITED), int(Flag.BACKPRESSURE)
-
-#: Seconds the opener of a context waits for the endpoint to have ended, after asking it to.
-CANCEL_TIMEOUT = 0.616
-#: The same after Ctrl-C, which leaves less than two seconds for this and for the end of every child.
-INTERRUPT_TIMEOUT = 0.35
 
 
 class Link:
@@ -53,6 +50,8 @@ class Link:
         self._stream: MsgStream[Any] | None = None
         #: Cancelled when this end has to stop.
         self._scope = trio.CancelScope()
+        #: Ends the task that watches the opener's deadline.
+        self._watch_scope = trio.CancelScope()
         #: The task this end belongs to: the opener's, or the one that runs the endpoint.
         self._task: trio.lowlevel.Task | None = None
         self._parked = False
@@ -132,6 +131,12 @@ class Link:
         request: Cancel = get_codec().decoder(Cancel)(body)
         self.cancel_task(request)
 
+    def _on_deadline(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        (seconds,) = DEADLINE.unpack(body)
+        # NaN is no number of seconds.
+        if seconds >= 0:
+            self._scope.deadline = trio.current_time() + seconds
+
     def _on_return(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         self._result_body = body
         self._inbox.finish()
@@ -156,6 +161,7 @@ class Link:
         Kind.STOP: _on_stop,
         Kind.CREDIT: _on_credit,
         Kind.CANCEL: _on_cancel,
+        Kind.DEADLINE: _on_deadline,
         Kind.RETURN: _on_return,
         Kind.ERROR: _on_error,
     }
@@ -169,11 +175,15 @@ class Link:
         if self._remote_error is None:
             self._remote_error = error
         waits_here = self._parked or self._task in self._inbox.waiters
+        reason = f"the context's other side ended: {type(error).__name__}"
+        if waits_here and isinstance(error, ContextCancelled) and error.by_deadline:
+            # A deadline of the opener's that has passed is its own affair, not an error that comes from afar.
+            self._scope.cancel(reason=reason)
         self._inbox.fail(error)
         self._credit.close()
         self._settle()
         if not waits_here:
-            self._scope.cancel(reason=f"the context's other side ended: {type(error).__name__}")
+            self._scope.cancel(reason=reason)
 
     def _settle(self) -> None:
         self._credit.close()
@@ -184,7 +194,7 @@ class Link:
         """End the endpoint's task on behalf of `request.canceller`."""
         if self._cancel_msg is None:
             self._cancel_msg = request
-            self._scope.cancel(reason=f"cancelled by {request.canceller[0]!r}: {request.reason}")
+            self._scope.cancel(reason=describe(request))
 
     def _overrun(self) -> None:
         """Tell the sender that it was too fast; its item is lost."""
@@ -240,15 +250,17 @@ class Link:
 
     def _request_cancel(self, reason: str) -> None:
         if self._dialog.may_send(Kind.CANCEL) and self.chan.connected():
-            self.post(Kind.CANCEL, 0, get_codec().encode(Cancel(self._router.local.uid, reason)))
+            self.post(Kind.CANCEL, 0, get_codec().encode(make_cancel(self._router.local.uid, reason)))
 
-    async def release(self, timeout: float = CANCEL_TIMEOUT) -> None:
-        """End the other side without taking notice of how it ends; waits at most `timeout` seconds, shielded."""
+    def release(self, reason: str) -> None:
+        """End the other side without taking notice of how it ends."""
         self._released = True
-        self.discard()
-        self._request_cancel("its opener has left")
-        with trio.move_on_after(timeout, shield=True):
-            await self._settled.wait()
+        self._request_cancel(reason)
+
+    def announce_deadline(self, seconds: float) -> None:
+        """Tell the endpoint that it has so many seconds from now."""
+        if self._dialog.may_send(Kind.DEADLINE) and self.chan.connected():
+            self.post(Kind.DEADLINE, 0, DEADLINE.pack(seconds))
 
     async def wait_loss(self) -> TransportClosed:
         """Return why a frame could not be sent, after a moment for the news of how the peer has ended."""

@@ -14,9 +14,10 @@ from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
 from tractor.msg._types import Start
 from tractor.runtime._context import Context
-from tractor.runtime._link import CANCEL_TIMEOUT, INTERRUPT_TIMEOUT
+from tractor.runtime._deadline import find_budget, wait_own_deadline, watch_deadline
+from tractor.runtime._reasons import reason_of
 from tractor.runtime._router import Router
-from tractor.trionics._interrupts import is_interrupt
+from tractor.runtime._unwind import wait_unwound
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
 
@@ -31,10 +32,11 @@ async def open_context(
     """Run the endpoint at `target` in the peer, linked to the block.
 
     The block is left when both sides have ended: normally with the endpoint's result, else with the remote error,
-    else with what the body raised, after the endpoint was cancelled.
+    else with what the body raised, after the endpoint was cancelled. The opener's deadline is the endpoint's too.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    body = get_codec().encode(Start(target, kwargs))
+    budget = find_budget()
+    body = get_codec().encode(Start(target, kwargs, budget))
     ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, pld_spec=pld_spec)
     ctx._task = trio.lowlevel.current_task()
     try:
@@ -42,6 +44,8 @@ async def open_context(
             ctx.post(Kind.START, Flag.CONTEXT, body)
         except TransportClosed:
             raise await ctx.wait_loss() from None
+        if budget is not None:
+            router.start_soon(_watch_deadline, ctx, budget)
         with ctx._scope:
             try:
                 first = await _wait_started(ctx)
@@ -53,11 +57,17 @@ async def open_context(
                 await _wait_settled(ctx)
             except BaseException as exc:
                 ctx._local_error = exc
-                if not await _absorbs(ctx, exc):
+                if not await _absorbs(ctx, exc, target):
                     raise
-        _raise_remote_error(ctx)
+        await _raise_remote_error(ctx)
     finally:
+        ctx._watch_scope.cancel()
         router.close(ctx.did)
+
+
+async def _watch_deadline(ctx: Context[Any, Any, Any], budget: float) -> None:
+    with ctx._watch_scope:
+        await watch_deadline(ctx._scope, budget, ctx.announce_deadline)
 
 
 async def _wait_started(ctx: Context[Any, Any, Any]) -> Any:
@@ -77,7 +87,7 @@ async def _wait_settled(ctx: Context[Any, Any, Any]) -> None:
             await ctx._settled.wait()
 
 
-async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
+async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException, target: str) -> bool:
     """End the other side after the body raised `exc`; return whether the block swallows `exc`."""
     if ctx.is_own_cancel(exc):
         return True
@@ -85,18 +95,21 @@ async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
         return False
     if isinstance(exc, ContextCancelled):
         # Somebody else's cancellation passes through: the peer is released, but this context was not cancelled.
-        await ctx.release()
+        ctx.release(reason_of(exc))
     else:
-        ctx.discard()
-        await ctx.cancel(INTERRUPT_TIMEOUT if is_interrupt(exc) else CANCEL_TIMEOUT)
+        ctx.cancel_soon(reason_of(exc))
+    ctx.discard()
+    await wait_unwound(ctx._router, ctx._settled.wait, exc, target)
     return False
 
 
-def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
+async def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
     """Raise what the peer reported where the body has not; our own confirmed cancellation is silent."""
     if ctx._remote_error is None:
         if ctx._result_body is not None:
             ctx._load_result()
         return
+    if isinstance(ctx._remote_error, ContextCancelled) and ctx._remote_error.by_deadline:
+        await wait_own_deadline()
     if not ctx.is_own_cancel(ctx._remote_error):
         raise ctx._remote_error

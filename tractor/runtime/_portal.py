@@ -21,6 +21,7 @@ from tractor.runtime._call import call
 from tractor.runtime._context import Context
 from tractor.runtime._endpoint import context_meta
 from tractor.runtime._open import open_context
+from tractor.runtime._reasons import find_place
 from tractor.runtime._router import Router
 
 log = get_logger(__name__)
@@ -118,13 +119,19 @@ class Portal:
         return await self._wait_for_result()
 
     async def cancel_actor(
-        self, timeout: float | None = None, raise_on_timeout: bool = False, *, grace: float | None = None
+        self,
+        timeout: float | None = None,
+        raise_on_timeout: bool = False,
+        *,
+        grace: float | None = None,
+        reason: str = "",
     ) -> bool:
         """Ask the peer's whole actor to end; return whether it has agreed.
 
         False when it is gone, or does not answer within `timeout` seconds (default `cancel_timeout`);
         `ActorTooSlowError` in the latter case with `raise_on_timeout=True`.
         `grace`: the seconds it has before it is ended by force, where the caller means to do so.
+        `reason` is for people: it is found in every `trio.Cancelled` and `ContextCancelled` that come of it.
         """
         self.chan.cancel_called = True
         if not self.chan.connected():
@@ -133,9 +140,10 @@ class Portal:
         seconds = self.cancel_timeout if timeout is None else timeout
         with trio.move_on_after(seconds) as scope:
             try:
-                await call(
-                    self._router, "self:cancel", {} if grace is None else {"grace": grace}, linked=False
-                )
+                facts: dict[str, Any] = {"reason": reason or f"`cancel_actor()` at {find_place()}"}
+                if grace is not None:
+                    facts["grace"] = grace
+                await call(self._router, "self:cancel", facts, linked=False)
             except TransportClosed:
                 return False
             except ContextCancelled:

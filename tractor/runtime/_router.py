@@ -44,10 +44,13 @@ class Router:
         "_on_channel_frame",
         "_on_request",
         "_peer_last_id",
+        "_pinged",
+        "_ponged",
         "channel",
         "dialogs",
         "local",
         "lost",
+        "start_soon",
     )
 
     def __init__(
@@ -57,6 +60,7 @@ class Router:
         *,
         on_request: Callable[[Router, int, int, Buffer], None],
         on_channel_frame: Callable[[Router, int, Buffer], None],
+        start_soon: Callable[..., object] = trio.lowlevel.spawn_system_task,
     ) -> None:
         self.channel = channel
         self.local = local
@@ -68,6 +72,11 @@ class Router:
         self._on_channel_frame = on_channel_frame
         self._next_id = 1 if channel.dialer else 2
         self._peer_last_id = 0
+        #: Starts a task of the runtime's own.
+        self.start_soon = start_soon
+        #: How many questions were asked, and set when the last one is answered.
+        self._pinged = 0
+        self._ponged = trio.Event()
 
     @property
     def peer(self) -> Aid:
@@ -110,6 +119,26 @@ class Router:
             self._on_channel_frame(self, kind, body)
         elif did >= self._next_id if did % 2 == self._next_id % 2 else did > self._peer_last_id:
             raise RemoteProtocolError(f"{Kind(kind).name} for dialog id {did}, which was never started")
+
+    async def answers(self, timeout: float) -> bool:
+        """Whether the peer's loop turns: it answers within `timeout` seconds."""
+        if not self._pinged:
+            self._ponged = trio.Event()
+            try:
+                self.channel.post(Kind.PING, 0, 0)
+            except TransportClosed:
+                return False
+        self._pinged += 1
+        try:
+            with trio.move_on_after(timeout):
+                await self._ponged.wait()
+        finally:
+            self._pinged -= 1
+        return self._ponged.is_set()
+
+    def on_answer(self) -> None:
+        """The peer's loop turns."""
+        self._ponged.set()
 
     async def wait_loss(self) -> TransportClosed:
         """Return why a frame could not be sent, after a moment for the news of how the peer has ended."""

@@ -17,9 +17,11 @@ from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._types import Cancel, Start
 from tractor.runtime._context import Context
+from tractor.runtime._deadline import bound
 from tractor.runtime._endpoint import context_meta
 from tractor.runtime._expose import Exposed
 from tractor.runtime._open import current_context
+from tractor.runtime._reasons import describe
 from tractor.runtime._router import Router
 from tractor.wire._dialog import Dialog, Role, Style
 from tractor.wire._kinds import Flag, Kind
@@ -32,11 +34,12 @@ _CANCEL, _CONTEXT = int(Kind.CANCEL), int(Flag.CONTEXT)
 class ServedCall:
     """The serving end of a plain call."""
 
-    __slots__ = ("cancel_msg", "dialog", "did", "lost", "router", "scope")
+    __slots__ = ("arrived", "cancel_msg", "dialog", "did", "lost", "router", "scope")
 
     def __init__(self, router: Router, did: int) -> None:
         self.router = router
         self.did = did
+        self.arrived = trio.current_time()
         self.dialog = Dialog(Role.CHILD, Style.CALL)
         self.scope = trio.CancelScope()
         self.cancel_msg: Cancel | None = None
@@ -56,7 +59,7 @@ class ServedCall:
         """End the task on behalf of `request.canceller`."""
         if self.cancel_msg is None:
             self.cancel_msg = request
-            self.scope.cancel(reason=f"cancelled by {request.canceller[0]!r}: {request.reason}")
+            self.scope.cancel(reason=describe(request))
 
     @property
     def peer(self) -> Aid:
@@ -72,6 +75,11 @@ class ServedCall:
 
 class ServedContext(Context[Any, Any, Any]):
     """The serving end of a context."""
+
+    def __init__(self, router: Router, did: int) -> None:
+        super().__init__(router, Role.CHILD, did=did)
+        #: When the request came, in trio's clock.
+        self.arrived = trio.current_time()
 
     @property
     def router(self) -> Router:
@@ -108,7 +116,9 @@ class Host(Protocol):
     served: dict[Served, None]
     #: Whether it is about to end, and who has asked for that.
     cancel_called: bool
-    cancel_caller: tuple[str, str] | None
+
+    def cancel_request(self) -> Cancel:
+        """Who has asked for its end, and why."""
 
     def start_request(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a request's task."""
@@ -124,7 +134,7 @@ def serve_request(host: Host, router: Router, did: int, flags: int, body: Buffer
     """Start the task for a request that has arrived."""
     served: Served
     if flags & _CONTEXT:
-        served = ServedContext(router, Role.CHILD, did=did)
+        served = ServedContext(router, did)
         served._dialog.recv(Kind.START)
     else:
         served = ServedCall(router, did)
@@ -173,8 +183,10 @@ async def _invoke(host: Host, served: Served, body: Buffer) -> bytes:
         start: Start = codec.decoder(Start)(body)
     except DecodeError as exc:
         raise TypeError(f"malformed request: {exc}") from exc
+    if start.budget is not None:
+        bound(served.scope, served.arrived, start.budget)
     if host.cancel_called and not start.target.startswith("self:"):
-        served.cancel_task(Cancel(host.cancel_caller or host.aid.uid, "its actor is ending"))
+        served.cancel_task(host.cancel_request())
         await trio.lowlevel.checkpoint()
     if isinstance(served, ServedContext):
         return codec.encode(await _run_endpoint(host, served, start))
@@ -244,6 +256,9 @@ def _report_cancel(host: Host, served: Served) -> None:
         _report(host, served, served._remote_error)
         return
     request = served.cancel_msg
+    by_deadline = request is None and served.scope.deadline <= trio.current_time()
+    if by_deadline:
+        request = Cancel(served.peer.uid, "the time that it had for its request was over")
     canceller = request.canceller if request is not None else host.aid.uid
     by = "itself" if canceller == host.aid.uid else f"{canceller[0]!r}"
     why = f": {request.reason}" if request is not None else ""
@@ -252,7 +267,10 @@ def _report_cancel(host: Host, served: Served) -> None:
         boxed_type=trio.Cancelled,
         canceller=canceller,
     )
-    _send_error(served, pack_error(error, host.aid.uid, canceller=canceller))
+    facts: dict[str, Any] = {"reason": describe(request)} if request is not None else {}
+    if by_deadline:
+        facts["by_deadline"] = True
+    _send_error(served, pack_error(error, host.aid.uid, canceller=canceller, extra=facts))
 
 
 def _send_error(served: Served, boxed: Boxed) -> None:

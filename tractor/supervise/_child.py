@@ -314,7 +314,7 @@ class SupervisedChild:
     @trio.lowlevel.enable_ki_protection
     async def _ask(self, grace: float) -> None:
         if self.portal is not None and grace > 0:
-            await self.portal.cancel_actor(grace, grace=grace)
+            await self.portal.cancel_actor(grace, grace=grace, reason=self.end_reason)
 
     async def _drain(self) -> None:
         """The body is gone; take in what it sent before, which ends with the end of the stream."""

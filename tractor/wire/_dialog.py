@@ -11,7 +11,7 @@ So messages that cross on the wire can never make the ends disagree.  Five rules
 5. Urgent frames overtake the data frames of the same sender (`_kinds.URGENT`), so after a CANCEL or an ERROR
    come data frames that were said before it.  They are late: correct, and without effect (`Rules.late`).
 
-Flow control is no part of this: CREDIT moves nothing.
+Flow control and deadlines are no part of this: CREDIT and DEADLINE move nothing.
 
 The tables below are the truth, written to be read; `_flatten` makes of them what the machine looks up.  That
 the tables are right is proved by the walk over every interleaving in `tests/wire/test_dialog.py`: no correct
@@ -104,6 +104,7 @@ _CONTEXT = Rules(
             Half.OPEN: {
                 Kind.STREAM: Half.STREAMING,
                 Kind.CREDIT: Half.OPEN,
+                Kind.DEADLINE: Half.OPEN,
                 Kind.CANCEL: Half.CANCELLING,
                 Kind.ERROR: Half.FAILED,
             },
@@ -111,12 +112,14 @@ _CONTEXT = Rules(
                 Kind.ITEM: Half.STREAMING,
                 Kind.STOP: Half.STOPPED,
                 Kind.CREDIT: Half.STREAMING,
+                Kind.DEADLINE: Half.STREAMING,
                 Kind.CANCEL: Half.CANCELLING,
                 Kind.ERROR: Half.FAILED,
             },
             Half.STOPPED: {
                 Kind.STREAM: Half.STREAMING,
                 Kind.CREDIT: Half.STOPPED,
+                Kind.DEADLINE: Half.STOPPED,
                 Kind.CANCEL: Half.CANCELLING,
                 Kind.ERROR: Half.FAILED,
             },
@@ -154,7 +157,7 @@ _CONTEXT = Rules(
     | {(_PARENT, kind): _LEFT_IDLE for kind in (*_STREAM_DATA, Kind.CREDIT, Kind.ERROR)},
     live={
         (_PARENT, kind): _HALVES - TERMINAL
-        for kind in (Kind.START, *_STREAM_DATA, Kind.CREDIT, Kind.CANCEL, Kind.ERROR)
+        for kind in (Kind.START, *_STREAM_DATA, Kind.CREDIT, Kind.DEADLINE, Kind.CANCEL, Kind.ERROR)
     }
     # A parent that is CANCELLING still listens; one that is FAILED does not.
     | {(_CHILD, kind): _HALVES - {Half.FAILED} for kind in (*_STREAM_DATA, Kind.CREDIT)},

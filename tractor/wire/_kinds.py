@@ -21,6 +21,8 @@ class Kind(enum.IntEnum):
 
     HELLO = 1  # who I am; the first frame in each direction
     BYE = 2  # the last frame: how I end
+    PING = 3  # does your loop turn?
+    PONG = 4  # it does; carries the body of the PING
     START = 16  # parent: run this
     STARTED = 17  # child: it runs; carries the first value
     STREAM = 18  # I open my sending side of the stream
@@ -30,6 +32,7 @@ class Kind(enum.IntEnum):
     CANCEL = 22  # parent: end early
     RETURN = 23  # child: it ended, with this value
     ERROR = 24  # it failed; on dialog 0 the connection itself is beyond repair
+    DEADLINE = 25  # parent: my deadline has moved, you have so many seconds from now
 
 
 class Flag(enum.IntFlag):
@@ -49,5 +52,15 @@ FLAGS_OF: dict[Kind, Flag] = {
 # Frames of these kinds may overtake the others of the same sender; among themselves they keep their order,
 # and so do the others.  Nothing ever overtakes an urgent frame.
 URGENT: frozenset[int] = frozenset(
-    {Kind.HELLO, Kind.START, Kind.STARTED, Kind.CREDIT, Kind.CANCEL, Kind.ERROR}
+    {
+        Kind.HELLO,
+        Kind.PING,
+        Kind.PONG,
+        Kind.START,
+        Kind.STARTED,
+        Kind.CREDIT,
+        Kind.CANCEL,
+        Kind.ERROR,
+        Kind.DEADLINE,
+    }
 )

@@ -1,0 +1,174 @@
+"""Waiting for a peer's task that was asked to end: as long as the peer lives."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import trio
+
+import tractor
+from tests.resident import Pair, open_pair, run_fast
+from tractor import Context
+from tractor.runtime._unwind import ANSWER_TIMEOUT, INTERRUPT_TIMEOUT, UNWIND_TIMEOUT, wait_unwound
+from tractor.wire._kinds import Kind
+
+HERE = __name__
+ENDED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _clear() -> None:
+    ENDED.clear()
+
+
+async def clean_up(seconds: float) -> None:
+    """Sleep; take so long to end."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+        ENDED.append("ended")
+
+
+@tractor.context
+async def clean_up_in_context(ctx: Context, seconds: float) -> None:
+    """The same as an endpoint."""
+    await ctx.started()
+    await clean_up(seconds)
+
+
+async def _leave(pair: Pair, how: str, seconds: float) -> float:
+    """Return how long it takes to get out of a block whose endpoint takes `seconds` to clean up."""
+    with trio.CancelScope() as scope:
+        begin = trio.current_time()
+        if how == "call":
+            scope.deadline = begin + 0.001
+            await pair.portal.run(clean_up, seconds=seconds)
+        else:
+            async with pair.portal.open_context(clean_up_in_context, seconds=seconds):
+                begin = trio.current_time()
+                scope.cancel()
+    return trio.current_time() - begin
+
+
+@pytest.mark.parametrize("how", ["call", "context"])
+@pytest.mark.parametrize("seconds", [0, 0.3, 1.5, 4])
+def test_a_cancelled_block_is_left_when_its_endpoint_has_ended(how: str, seconds: float) -> None:
+    """Not earlier: what a block began is over when the block is."""
+
+    async def main() -> None:
+        async with open_pair(HERE) as pair:
+            assert await _leave(pair, how, seconds) == pytest.approx(seconds, abs=0.01)
+            assert ENDED == ["ended"]
+
+    run_fast(main)
+
+
+@pytest.mark.parametrize("how", ["call", "context"])
+def test_a_task_that_goes_on_and_on_is_left_to_its_supervisor(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A shield has a deadline, and it is said that it was reached."""
+
+    async def main() -> None:
+        async with open_pair(HERE) as pair:
+            with caplog.at_level(logging.WARNING, "tractor"):
+                assert await _leave(pair, how, 60) == pytest.approx(UNWIND_TIMEOUT, abs=0.01)
+            assert ENDED == []
+            assert [(record.task, record.why) for record in caplog.records] == [  # type: ignore[attr-defined]
+                (f"{HERE}:clean_up{'' if how == 'call' else '_in_context'}", "it does not end")
+            ]
+            await trio.sleep(60)
+
+    run_fast(main)
+
+
+@pytest.mark.parametrize("how", ["call", "context"])
+def test_a_peer_that_does_not_answer_is_not_waited_for(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its loop does not turn: whoever supervises it has to act, and is not kept from it."""
+
+    async def main() -> None:
+        async with open_pair(HERE) as pair:
+            # As if it were in a call that blocks: its frames are not looked at.
+            (routers,) = pair.bob.actor.peers.values()
+            pair.bob.actor._on_channel_frame = lambda *args: None  # type: ignore[method-assign]
+            routers[0]._on_channel_frame = lambda *args: None
+            assert await _leave(pair, how, 60) == pytest.approx(2 * ANSWER_TIMEOUT, abs=0.01)
+            assert caplog.records[0].why == "the peer does not answer"  # type: ignore[attr-defined]
+            await trio.sleep(60)
+
+    run_fast(main)
+
+
+@pytest.mark.parametrize("how", ["call", "context"])
+def test_a_peer_that_is_lost_meanwhile_is_not_waited_for(how: str) -> None:
+    """Nothing more will come."""
+
+    async def main() -> None:
+        async with open_pair(HERE) as pair:
+
+            async def cut() -> None:
+                await trio.sleep(0.7)
+                pair.portal.chan.abort()
+
+            pair.portal._router.start_soon(cut)
+            assert await _leave(pair, how, 60) == pytest.approx(0.7, abs=0.02)
+            await trio.sleep(60)
+
+    run_fast(main)
+
+
+def test_after_ctrl_c_there_is_little_time() -> None:
+    """The prompt has to be back soon, and every child gone."""
+
+    async def main() -> None:
+        async with open_pair(HERE) as pair:
+            begin = trio.current_time()
+            with pytest.raises(KeyboardInterrupt):
+                async with pair.portal.open_context(clean_up_in_context, seconds=3):
+                    raise KeyboardInterrupt
+            assert trio.current_time() - begin == pytest.approx(INTERRUPT_TIMEOUT, abs=0.01)
+            await trio.sleep(60)
+
+    run_fast(main)
+
+
+async def test_a_living_peer_answers() -> None:
+    """One question at a time, however many ask; a lost peer needs none."""
+    async with open_pair(HERE) as pair:
+        router = pair.portal._router
+        asked: list[int] = []
+        (routers,) = pair.bob.actor.peers.values()
+        inner = routers[0]._on_channel_frame
+
+        def note(router: Any, kind: int, body: Any) -> None:
+            asked.append(kind)
+            inner(router, kind, body)
+
+        routers[0]._on_channel_frame = note
+        answers: list[bool] = []
+
+        async def ask() -> None:
+            answers.append(await router.answers(5))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask)
+        assert answers == [True] * 10
+        assert asked == [Kind.PING]
+        assert await router.answers(5)
+        assert asked == [Kind.PING] * 2
+        pair.portal.chan.abort()
+        assert not await router.answers(5)
+
+
+async def test_an_end_is_news_at_once() -> None:
+    """The wait is no polling."""
+    async with open_pair(HERE) as pair:
+        event = trio.Event()
+        event.set()
+        with trio.fail_after(1):
+            assert await wait_unwound(pair.portal._router, event.wait, ValueError(), "x")
