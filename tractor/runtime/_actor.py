@@ -220,7 +220,7 @@ class Actor:
             if channel.connected():
                 channel.post(Kind.PONG, 0, 0, body)
         elif kind == Kind.PONG:
-            router.on_answer()
+            router.on_pong()
         else:
             raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")
 

@@ -44,8 +44,7 @@ class Router:
         "_on_channel_frame",
         "_on_request",
         "_peer_last_id",
-        "_pinged",
-        "_ponged",
+        "_pong",
         "channel",
         "dialogs",
         "local",
@@ -74,9 +73,8 @@ class Router:
         self._peer_last_id = 0
         #: Starts a task of the runtime's own.
         self.start_soon = start_soon
-        #: How many questions were asked, and set when the last one is answered.
-        self._pinged = 0
-        self._ponged = trio.Event()
+        #: Set when the peer has answered the last question.
+        self._pong: trio.Event | None = None
 
     @property
     def peer(self) -> Aid:
@@ -120,25 +118,19 @@ class Router:
         elif did >= self._next_id if did % 2 == self._next_id % 2 else did > self._peer_last_id:
             raise RemoteProtocolError(f"{Kind(kind).name} for dialog id {did}, which was never started")
 
-    async def answers(self, timeout: float) -> bool:
-        """Whether the peer's loop turns: it answers within `timeout` seconds."""
-        if not self._pinged:
-            self._ponged = trio.Event()
-            try:
+    def ping(self) -> trio.Event:
+        """Ask the peer whether its loop turns; return what is set when it answers. One question at a time is under way."""
+        pong = self._pong
+        if pong is None or pong.is_set():
+            self._pong = pong = trio.Event()
+            if self.channel.connected():
                 self.channel.post(Kind.PING, 0, 0)
-            except TransportClosed:
-                return False
-        self._pinged += 1
-        try:
-            with trio.move_on_after(timeout):
-                await self._ponged.wait()
-        finally:
-            self._pinged -= 1
-        return self._ponged.is_set()
+        return pong
 
-    def on_answer(self) -> None:
+    def on_pong(self) -> None:
         """The peer's loop turns."""
-        self._ponged.set()
+        if self._pong is not None:
+            self._pong.set()
 
     async def wait_loss(self) -> TransportClosed:
         """Return why a frame could not be sent, after a moment for the news of how the peer has ended."""

@@ -12,8 +12,10 @@ from tractor.trionics._interrupts import is_interrupt
 
 log = get_logger(__name__)
 
+#: Seconds in which most tasks have ended, so that nothing needs to be asked.
+PATIENCE = 0.1
 #: Seconds without an answer after which the peer's loop is taken to be stuck.
-ANSWER_TIMEOUT = 0.5
+ANSWER_TIMEOUT = 0.4
 #: Seconds that the task of a peer whose loop does turn has to end.
 UNWIND_TIMEOUT = 5.0
 #: The same after Ctrl-C, which leaves less than two seconds for this and for the end of every child.
@@ -30,12 +32,16 @@ async def wait_unwound(
     """
     timeout = INTERRUPT_TIMEOUT if is_interrupt(cause) else UNWIND_TIMEOUT
     with trio.move_on_after(timeout, shield=True) as patience:
-        while True:
+        with trio.move_on_after(PATIENCE):
+            await wait()
+            return True
+        answered = True
+        while answered:
+            pong = router.ping()
             with trio.move_on_after(ANSWER_TIMEOUT):
                 await wait()
                 return True
-            if not await router.answers(ANSWER_TIMEOUT):
-                break
+            answered = pong.is_set()
     why = "it does not end" if patience.cancelled_caught else "the peer does not answer"
     log.warning("leaving a task behind", extra={"task": what, "peer": str(router.peer), "why": why})
     return False
