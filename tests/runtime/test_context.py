@@ -307,7 +307,7 @@ async def test_what_an_endpoint_sees_of_its_cancellation() -> None:
     async with open_pair(HERE) as pair:
         async with opened(pair, reports) as (ctx, _):
             await ctx.cancel()
-        assert [(False, pair.alice.actor.uid, None, False, "started")] == LOG
+        assert [(False, pair.alice.actor.uid, None, False, "peer-cancelled")] == LOG
 
 
 async def test_after_our_own_cancel_calls_without_a_checkpoint_still_work() -> None:

@@ -1,16 +1,22 @@
 """What makes a function an endpoint."""
 
-from typing import Any
+import contextvars  # noqa: F401 - named in an annotation
+import sys
+from typing import Annotated, Any, Optional  # noqa: F401
 
 import pytest
 
 import tractor
 from tractor.runtime._context import Context
+from tractor.runtime._context import Context as Renamed  # noqa: F401
 from tractor.runtime._endpoint import context, context_meta
 
 
 class Aliased:
     """Something that is no context."""
+
+
+type Link = Context[int, int, int]
 
 
 async def test_the_annotated_parameter_takes_the_context() -> None:
@@ -28,9 +34,54 @@ async def test_the_annotated_parameter_takes_the_context() -> None:
     @context
     async def text(c: "tractor.Context[int]") -> None: ...
 
-    metas = [context_meta(func) for func in (first, last, optional, text)]
-    assert [meta.ctx_var_name for meta in metas if meta] == ["link", "ctx", "c", "c"]
-    assert [meta.pld_spec for meta in metas if meta] == [Any, Any, int | None, Any]
+    @context
+    async def described(c: Annotated[Context, "the link"]) -> None: ...
+
+    metas = [context_meta(func) for func in (first, last, optional, text, described)]
+    assert [meta.ctx_var_name for meta in metas if meta] == ["link", "ctx", "c", "c", "c"]
+    assert [meta.pld_spec for meta in metas if meta] == [Any, Any, int | None, Any, Any]
+
+
+class Sub(Context[Any, Any, Any]):
+    """A context of one's own."""
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "Renamed",
+        "Renamed[int, str, None] | None",
+        "Link",
+        "Sub",
+        "Optional[Renamed]",
+        "typing_only.Context",
+        "Context[OnlyForTypeCheckers]",
+        Link,
+    ],
+)
+def test_the_annotation_may_be_a_text_or_an_alias(annotation: Any) -> None:
+    """By whatever name; a text that only type checkers understand is read by the letter."""
+
+    async def endpoint(x: "OnlyForTypeCheckers", c: Any) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    endpoint.__annotations__["c"] = annotation
+    context(endpoint)
+    meta = context_meta(endpoint)
+    assert meta is not None
+    assert meta.ctx_var_name == "c"
+
+
+def test_types_of_other_parameters_need_not_exist() -> None:
+    """Where the interpreter evaluates annotations late, as from 3.14 on, or not at all."""
+    names: dict[str, Any] = {}
+    late = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+    exec(
+        f"{late}from tractor import Context\nasync def f(x: Missing, c: Context, y: list[Missing]): ...",
+        names,
+    )
+    meta = context_meta(context(names["f"]))
+    assert meta is not None
+    assert meta.ctx_var_name == "c"
 
 
 def test_the_function_itself_is_unchanged() -> None:
@@ -42,7 +93,10 @@ def test_the_function_itself_is_unchanged() -> None:
     assert context_meta(endpoint) is endpoint._tractor_context_meta  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("annotation", [None, "int", "Aliased", "MyContextual", "NotContext"])
+@pytest.mark.parametrize(
+    "annotation",
+    [None, "int", "Aliased", "MyContextual", "NotContext", "contextvars.Context", "list[Context]"],
+)
 def test_an_endpoint_without_a_context_parameter_is_refused(annotation: str | None) -> None:
     """The error says what to write."""
 

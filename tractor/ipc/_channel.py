@@ -76,6 +76,11 @@ class Channel:
         """The peer's address: the connection's, or the one the peer advertises where the connection was inherited."""
         return self.transport.raddr or (self.peer_addrs[0] if self.peer_addrs else None)
 
+    @property
+    def _cancel_called(self) -> bool:
+        """The name that older programs read `cancel_called` by."""
+        return self.cancel_called
+
     def connected(self) -> bool:
         """Whether frames can still be sent and received, as far as this end knows."""
         return not self.closed and self._lost is None and self._outbox.broken is None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, overload
 
 import trio
 
-from tractor.msg._boxed import ContextCancelled, MsgTypeError
+from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError
 from tractor.msg._codec import get_codec
 from tractor.runtime._flow import BUFFER_ITEMS, WINDOW_BYTES, WINDOW_ITEMS
 from tractor.runtime._link import Link
-from tractor.runtime._reasons import describe, make_cancel
+from tractor.runtime._reasons import make_cancel
 from tractor.runtime._stream import MsgStream
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
@@ -33,8 +34,21 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
 
     _result: Any = Unresolved
 
+    #: The `Portal` it was opened with; None at the endpoint's side.
+    portal: Any = None
+
     def __repr__(self) -> str:
         return f"<Context {self.cid} {self.side} of {self._router.peer} {self.repr_state}>"
+
+    def pformat(self) -> str:
+        """Several lines for people: what it runs, with whom, and where it is in its life."""
+        facts = {
+            "rpc": self.repr_rpc,
+            "peer": f"{self.peer} ({self.peer_side}) at {self.dst_maddr or 'no address'}",
+            "state": self.repr_state,
+            "outcome": self.repr_outcome(),
+        }
+        return "\n".join([f"Context {self.cid} ({self.side})", *(f"  {k}: {v}" for k, v in facts.items())])
 
     @property
     def side(self) -> str:
@@ -47,6 +61,22 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         return "child" if self._role is Role.PARENT else "parent"
 
     @property
+    def parent_task(self) -> trio.lowlevel.Task | None:
+        """The task this end belongs to: the opener's, or the one that runs the endpoint."""
+        return self._task
+
+    @property
+    def dst_maddr(self) -> str:
+        """Where the peer listens, as a multiaddr; empty where that is not known."""
+        addr = self.chan.raddr
+        return "" if addr is None else addr.maddr
+
+    @property
+    def repr_rpc(self) -> str:
+        """The endpoint, as `module:qualname()`."""
+        return f"{self._target}()"
+
+    @property
     def has_outcome(self) -> bool:
         """Whether the endpoint has ended, in whatever way."""
         return self._remote_error is not None or self._result_body is not None
@@ -54,14 +84,25 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
     @property
     def maybe_error(self) -> BaseException | None:
         """The remote error if one came, else the error that left the block here, else None."""
-        return self._remote_error or self._local_error
+        return self._local_error if self._remote_error is None else self._remote_error
 
     @property
     def outcome(self) -> Any:
         """`maybe_error`, or the result, or the class `Unresolved`."""
-        if self.maybe_error is not None:
-            return self.maybe_error
-        return self._load_result() if self._result_body is not None else Unresolved
+        if self.maybe_error is None and self._result_body is not None:
+            try:
+                return self._load_result()
+            except MsgTypeError as exc:
+                return exc
+        return Unresolved if self.maybe_error is None else self.maybe_error
+
+    def repr_outcome(self) -> str:
+        """The outcome in one short line."""
+        outcome = self.outcome
+        if isinstance(outcome, RemoteActorError):
+            return outcome.reprol()
+        text = "Unresolved" if outcome is Unresolved else repr(outcome)
+        return text if len(text) <= 80 else f"{text[:79]}…"
 
     @property
     def cancelled_caught(self) -> bool:
@@ -71,18 +112,25 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
     @property
     def repr_state(self) -> str:
         """One phrase for people: where the context is in its life."""
-        error = self._remote_error
+        error, request = self._remote_error, self._cancel_msg
         if isinstance(error, ContextCancelled):
-            if self.cancel_called:
-                return "self-cancelled"
-            return "peer-cancelled" if error.canceller == self.peer.uid else "actor-cancelled"
+            return self._repr_cancel(error.canceller, self.cancel_acked)
+        if request is not None and error is None:
+            return self._repr_cancel(request.canceller, request.canceller == self._router.local.uid)
         if self.maybe_error is not None:
             return "errored"
         if self._result_body is not None:
             return "result-returned"
         if self._stream is not None:
             return "streaming-finished" if self._stream.closed else "streaming"
-        return "started" if self._started_event.is_set() else "pre-started"
+        if self._started_event.is_set():
+            return "started"
+        return "pre-started" if self._role is Role.CHILD else "syncing-to-child"
+
+    def _repr_cancel(self, canceller: tuple[str, str] | None, by_this_side: bool) -> str:
+        if by_this_side and self.cancel_called:
+            return "self-cancelled"
+        return "peer-cancelled" if canceller == self.peer.uid else "actor-cancelled"
 
     @overload
     async def started(
@@ -131,7 +179,7 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         inbox = self._inbox
         self._credit_needed = self._credit_needed or backpressure
         inbox.capacity = msg_buffer_size or (WINDOW_ITEMS if self._credit_needed else BUFFER_ITEMS)
-        inbox.allow_overruns = allow_overruns
+        inbox.allow_overruns = allow_overruns or self._allow_overruns
         grant = max(inbox.capacity - self._granted, 0)
         size = 0 if self._granted else WINDOW_BYTES
         self._granted += grant
@@ -175,18 +223,18 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
             return
         self.cancel_called = True
         if self._role is Role.CHILD:
-            self._cancel_msg = make_cancel(self._router.local.uid, reason)
-            self.canceller = self._router.local.uid
-            self._scope.cancel(reason=describe(self._cancel_msg))
+            self.cancel_task(make_cancel(self._router.local.uid, reason))
         else:
             self._request_cancel(reason)
 
-    async def wait_for_result(self) -> ResultT:
+    async def wait_for_result(self, hide_tb: bool = True) -> ResultT:
         """Return what the endpoint returned. Opener's side only.
 
         Raises the remote error; a cancellation that this side asked for with `cancel()` is returned instead.
         While it waits and no stream is open on this side, items that arrive are dropped.
+        Raises `RuntimeError` when the block was left before the endpoint had ended: then nobody knows.
         """
+        __tracebackhide__ = hide_tb
         if self._role is Role.CHILD:
             raise RuntimeError("wait_for_result() is for the opener's side of a context")
         if not self._settled.is_set():
@@ -200,13 +248,28 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         result: ResultT = self._load_outcome()
         return result
 
+    async def result(self, hide_tb: bool = True) -> ResultT:
+        """Deprecated: `wait_for_result` says what it does."""
+        warnings.warn(
+            "Context.result() is deprecated; use Context.wait_for_result()", DeprecationWarning, stacklevel=2
+        )
+        return await self.wait_for_result(hide_tb)
+
+    def maybe_raise(self, hide_tb: bool = True) -> None:
+        """Raise the remote error, if there is one and it is not the confirmation of our own `cancel()`."""
+        __tracebackhide__ = hide_tb
+        if self._remote_error is not None and not self.is_own_cancel(self._remote_error):
+            raise self._remote_error
+
     def _load_outcome(self) -> Any:
-        error = self._remote_error
-        if error is None:
-            return self._load_result()
-        if self.is_own_cancel(error):
-            return error
-        raise error
+        self.maybe_raise()
+        if self._remote_error is not None:
+            return self._remote_error
+        if self._result_body is None:
+            raise RuntimeError(
+                "nobody knows how this context's endpoint has ended: its block was left before that"
+            ) from self._local_error
+        return self._load_result()
 
     def _load_result(self) -> Any:
         if self._result is Unresolved and self._result_body is not None:

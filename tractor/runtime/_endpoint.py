@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Concatenate, overload
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    ForwardRef,
+    TypeAliasType,
+    Union,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from tractor.runtime._context import Context
 
@@ -46,20 +58,39 @@ def context(func: Any = None, /, *, pld_spec: Any = Any) -> Any:
 
 
 def _context_parameter(func: Callable[..., Any], name: str) -> str:
-    for parameter in inspect.signature(func).parameters.values():
-        annotation = parameter.annotation
-        text = annotation if isinstance(annotation, str) else _spell(annotation)
-        if any(word.rpartition(".")[2] == "Context" for word in _words(text)):
+    for parameter in _signature(func).parameters.values():
+        if _is_context(parameter.annotation, func):
             return parameter.name
     raise TypeError(
         f"{name} cannot be a context endpoint: annotate one of its parameters as `ctx: tractor.Context`"
     )
 
 
-def _spell(annotation: object) -> str:
-    if annotation is inspect.Parameter.empty:
-        return ""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+def _signature(func: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # Of the other parameters' types some may be known to type checkers only.
+        return inspect.signature(func, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(func)
+
+
+def _is_context(annotation: Any, func: Callable[..., Any]) -> bool:
+    """Whether a parameter of that annotation takes a context: the class itself, or a union, alias or text with it."""
+    if isinstance(annotation, str | ForwardRef):
+        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+        try:
+            # What `typing.get_type_hints` does, for one annotation that may be the only one that can be resolved.
+            annotation = eval(text, getattr(func, "__globals__", {}))
+        except Exception:  # noqa: BLE001 - any expression may stand there
+            return any(word.rpartition(".")[2] == "Context" for word in _words(text))
+    if isinstance(annotation, TypeAliasType):
+        return _is_context(annotation.__value__, func)
+    origin = get_origin(annotation)
+    if origin is Context or origin is None:
+        return origin is Context or (isinstance(annotation, type) and issubclass(annotation, Context))
+    inner = get_args(annotation)[:1] if origin is Annotated else get_args(annotation)
+    return origin in (Annotated, Union, UnionType) and any(_is_context(arg, func) for arg in inner)
 
 
 def _words(text: str) -> list[str]:

@@ -55,6 +55,10 @@ class Link:
         #: The task this end belongs to: the opener's, or the one that runs the endpoint.
         self._task: trio.lowlevel.Task | None = None
         self._parked = False
+        #: `module:qualname` of the endpoint.
+        self._target = ""
+        #: What the opener has said of every stream of its side.
+        self._allow_overruns = False
         self._started_event = trio.Event()
         self._started_body: Buffer | None = None
         self._settled = trio.Event()
@@ -71,7 +75,8 @@ class Link:
         self.cancel_called = False
         #: Whether the peer has confirmed our own `cancel()`.
         self.cancel_acked = False
-        #: Who cancelled: our uid if it was us, else the uid of the actor that reported it.
+        #: Who cancelled. At the opener's side our uid if it was us, else the uid of the actor that reported it; at the
+        #: endpoint's side the actor that has asked for the end of this task.
         self.canceller: tuple[str, str] | None = None
         self.did = router.open(self) if did is None else did
 
@@ -185,6 +190,11 @@ class Link:
         if not waits_here:
             self._scope.cancel(reason=reason)
 
+    def leave(self) -> None:
+        """The block is over: nothing more is heard of the peer, and nobody may go on waiting for it."""
+        self._router.close(self.did)
+        self._settle()
+
     def _settle(self) -> None:
         self._credit.close()
         self._settled.set()
@@ -194,6 +204,7 @@ class Link:
         """End the endpoint's task on behalf of `request.canceller`."""
         if self._cancel_msg is None:
             self._cancel_msg = request
+            self.canceller = request.canceller
             self._scope.cancel(reason=describe(request))
 
     def _overrun(self) -> None:
@@ -278,12 +289,13 @@ class Link:
 
     def is_own_cancel(self, error: BaseException | None) -> bool:
         """Whether `error` is the peer's confirmation of our own `cancel()`."""
-        return (
-            isinstance(error, ContextCancelled)
-            and error is self._remote_error
-            and self.cancel_called
-            and error.canceller == self._router.local.uid
-        )
+        return error is not None and error is self._remote_error and self.cancel_acked
+
+    def comes_of_own_cancel(self, error: BaseException) -> bool:
+        """Whether all of `error`, perhaps a group, comes of our own `cancel()`: its confirmation, and cancelled tasks."""
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(self.comes_of_own_cancel, error.exceptions))
+        return self.cancel_acked and (error is self._remote_error or isinstance(error, trio.Cancelled))
 
     def discard(self) -> None:
         """Drop the items that are here and those that will come; a sender that waits for credit gets it."""

@@ -27,7 +27,13 @@ current_context: ContextVar[Context[Any, Any, Any] | None] = ContextVar("tractor
 
 @asynccontextmanager
 async def open_context(
-    router: Router, target: str, kwargs: dict[str, Any], pld_spec: Any
+    router: Router,
+    target: str,
+    kwargs: dict[str, Any],
+    pld_spec: Any,
+    *,
+    portal: object = None,
+    allow_overruns: bool = False,
 ) -> AsyncGenerator[tuple[Context[Any, Any, Any], Any]]:
     """Run the endpoint at `target` in the peer, linked to the block.
 
@@ -39,6 +45,9 @@ async def open_context(
     body = get_codec().encode(Start(target, kwargs, budget))
     ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, pld_spec=pld_spec)
     ctx._task = trio.lowlevel.current_task()
+    ctx._target = target
+    ctx.portal = portal
+    ctx._allow_overruns = ctx._inbox.allow_overruns = allow_overruns
     try:
         try:
             ctx.post(Kind.START, Flag.CONTEXT, body)
@@ -62,7 +71,7 @@ async def open_context(
         await _raise_remote_error(ctx)
     finally:
         ctx._watch_scope.cancel()
-        router.close(ctx.did)
+        ctx.leave()
 
 
 async def _watch_deadline(ctx: Context[Any, Any, Any], budget: float) -> None:
@@ -89,9 +98,11 @@ async def _wait_settled(ctx: Context[Any, Any, Any]) -> None:
 
 async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException, target: str) -> bool:
     """End the other side after the body raised `exc`; return whether the block swallows `exc`."""
-    if ctx.is_own_cancel(exc):
+    if ctx.comes_of_own_cancel(exc):
         return True
     if ctx._settled.is_set():
+        # There is nobody left to ask, but it is known who would have.
+        ctx.cancel_called |= not isinstance(exc, ContextCancelled) and not _is_its_own_end(ctx, exc)
         return False
     if isinstance(exc, ContextCancelled):
         # Somebody else's cancellation passes through: the peer is released, but this context was not cancelled.
@@ -103,6 +114,11 @@ async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException, target: str)
     return False
 
 
+def _is_its_own_end(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
+    """Whether the body was only cancelled, because the peer had ended."""
+    return isinstance(exc, trio.Cancelled) and ctx._scope.cancel_called
+
+
 async def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
     """Raise what the peer reported where the body has not; our own confirmed cancellation is silent."""
     if ctx._remote_error is None:
@@ -111,5 +127,6 @@ async def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
         return
     if isinstance(ctx._remote_error, ContextCancelled) and ctx._remote_error.by_deadline:
         await wait_own_deadline()
+    ctx._local_error = ctx._remote_error
     if not ctx.is_own_cancel(ctx._remote_error):
         raise ctx._remote_error

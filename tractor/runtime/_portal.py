@@ -97,7 +97,9 @@ class Portal:
 
         The block gets the context and the value the endpoint gave to `started()`. It is left when the endpoint has
         ended: an error there is raised here, an error or cancellation here ends the endpoint.
-        Raises `TypeError` for something that is no endpoint; else as `run`.
+        Two names are not for the endpoint: `allow_overruns=True` says of every stream of this side what it says to
+        `Context.open_stream`, and `hide_tb` is taken for the sake of older programs.
+        Raises `TypeError` for something that is no endpoint, or that has a parameter of such a name; else as `run`.
         """
         meta = context_meta(func)
         if meta is None:
@@ -106,7 +108,16 @@ class Portal:
             raise TypeError(f"arguments of {_name(func)} must be given by keyword: they travel by name")
         if self._router.peer == self._router.local:
             raise RuntimeError("Invalid Operation: an actor cannot open a context in itself")
-        return open_context(self._router, str(NamespacePath.from_ref(func)), kwargs, meta.pld_spec)
+        options = _take_options(func, kwargs)
+        target = str(NamespacePath.from_ref(func))
+        return open_context(
+            self._router,
+            target,
+            kwargs,
+            meta.pld_spec,
+            portal=self,
+            allow_overruns=options.get("allow_overruns", False),
+        )
 
     async def wait_for_result(self) -> Any:
         """Return the result of the function given to `run_in_actor()`, as often as asked.
@@ -170,6 +181,17 @@ def _call_target(func: Any) -> str:
             hint = f" Pass {func.__name__} itself, not {func.__name__}(...), and its arguments by keyword"
         raise TypeError(f"{_name(func)} must be a non-streaming async function!{hint}")
     return str(NamespacePath.from_ref(func))
+
+
+def _take_options(func: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the endpoint's arguments those that `open_context` understands itself."""
+    options: dict[str, Any] = {
+        name: kwargs.pop(name) for name in ("allow_overruns", "hide_tb") if name in kwargs
+    }
+    for name in options:
+        if name in inspect.signature(func).parameters:
+            raise TypeError(f"{name!r} cannot be passed to {_name(func)}: `open_context` takes it itself")
+    return options
 
 
 def _name(func: object) -> str:

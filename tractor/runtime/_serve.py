@@ -208,6 +208,7 @@ async def _run_endpoint(host: Host, ctx: ServedContext, start: Start) -> Any:
     ctx._pld_spec = meta.pld_spec
     ctx._decode = get_codec().decoder(meta.pld_spec)
     ctx._task = trio.lowlevel.current_task()
+    ctx._target = start.target
     current_context.set(ctx)
     value = await func(**{meta.ctx_var_name: ctx}, **start.kwargs)
     if ctx._stream is not None:
