@@ -55,9 +55,11 @@ async def open_context(
             raise await ctx.wait_loss() from None
         if budget is not None:
             router.start_soon(_watch_deadline, ctx, budget)
+        entered = False
         with ctx._scope:
             try:
                 first = await _wait_started(ctx)
+                entered = True
                 token = current_context.set(ctx)
                 try:
                     yield ctx, first
@@ -66,7 +68,7 @@ async def open_context(
                 await _wait_settled(ctx)
             except BaseException as exc:
                 ctx._local_error = exc
-                if not await _absorbs(ctx, exc, target):
+                if not await _absorbs(ctx, exc, target) or not entered:
                     raise
         await _raise_remote_error(ctx)
     finally:

@@ -149,10 +149,8 @@ async def _run(host: Host, served: Served, body: Buffer) -> None:
         with served.scope:
             try:
                 reply = await _invoke(host, served, body)
-            except trio.Cancelled as exc:
-                masked = _masked_error(exc)
-                if masked is not None and served.scope.cancel_called:
-                    _report(host, served, masked)
+            except (trio.Cancelled, BaseExceptionGroup) as exc:
+                _report_masked(host, served, exc)
                 raise
             if served.scope.cancel_called and isinstance(served, ServedContext):
                 # An endpoint that swallows its cancellation was cancelled all the same.
@@ -230,17 +228,6 @@ def _order_to_leave(exc: BaseException) -> BaseException | None:
     return exc if isinstance(exc, (KeyboardInterrupt, SystemExit)) else None
 
 
-def _masked_error(exc: trio.Cancelled) -> Exception | None:
-    """Return the error that a checkpoint in a `finally` block has hidden behind `Cancelled`, if there is one."""
-    hidden = exc.__context__
-    while isinstance(hidden, trio.Cancelled):
-        hidden = hidden.__context__
-    # Taking a contended lock raises and handles WouldBlock on its way to waiting.
-    if isinstance(hidden, Exception) and not isinstance(hidden, trio.WouldBlock):
-        return hidden
-    return None
-
-
 def _send_result(served: Served, reply: bytes) -> None:
     try:
         served.post(Kind.RETURN, body=reply)
@@ -250,6 +237,16 @@ def _send_result(served: Served, reply: bytes) -> None:
 
 def _report(host: Host, served: Served, exc: BaseException) -> None:
     _send_error(served, pack_error(exc, host.aid.uid))
+
+
+def _report_masked(host: Host, served: Served, exc: BaseException) -> None:
+    """Report the error that checkpoints in clean-up code have hidden behind the cancellation `exc`, if there is one."""
+    # Most requests end in another way.
+    from tractor.trionics._masked import find_masked
+
+    masked = find_masked(exc) if served.scope.cancel_called else None
+    if masked is not None:
+        _report(host, served, masked)
 
 
 def _report_cancel(host: Host, served: Served) -> None:

@@ -1,0 +1,352 @@
+"""Which error a cancellation has hidden, and which one the program had dealt with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tractor.trionics._masked import find_masked
+
+type Code = Callable[[], Awaitable[Any]]
+
+
+async def fail(text: str = "masked") -> None:
+    """Raise."""
+    await trio.lowlevel.checkpoint()
+    raise OSError(text)
+
+
+@contextlib.asynccontextmanager
+async def cleans_up() -> AsyncGenerator[None]:
+    """Wait on the way out."""
+    try:
+        yield
+    finally:
+        await trio.sleep_forever()
+
+
+@contextlib.asynccontextmanager
+async def retries() -> AsyncGenerator[None]:
+    """Catch what comes out of the block, and wait."""
+    try:
+        yield
+    except OSError:
+        await trio.sleep_forever()
+
+
+async def in_finally() -> None:
+    """The clean-up waits."""
+    try:
+        await fail()
+    finally:
+        await trio.sleep_forever()
+
+
+async def raised_by_the_cleanup() -> None:
+    """The error is younger than the cancellation."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        try:
+            await fail_shielded()
+        finally:
+            await trio.lowlevel.checkpoint()
+
+
+async def fail_shielded() -> None:
+    """Raise where no cancellation reaches."""
+    with trio.CancelScope(shield=True):
+        await fail()
+
+
+async def in_a_handler_that_raises_again() -> None:
+    """Logs somewhere, and goes on raising."""
+    try:
+        await fail()
+    except OSError:
+        await trio.sleep_forever()
+        raise
+
+
+async def in_a_handler_that_may_raise_again() -> None:
+    """In doubt it is an error."""
+    try:
+        await fail()
+    except OSError as exc:
+        await trio.sleep_forever()
+        if exc.errno is None:
+            raise
+
+
+async def in_a_handler_that_raises_something_else() -> None:
+    """So the error was never dealt with."""
+    try:
+        await fail()
+    except OSError as exc:
+        await trio.sleep_forever()
+        raise ValueError from exc
+
+
+async def in_a_manager() -> None:
+    """The block's error passes through a manager that waits."""
+    async with cleans_up():
+        await fail()
+
+
+async def in_a_nursery() -> None:
+    """The task that waits is not the endpoint's."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(in_finally)
+        nursery.start_soon(trio.sleep_forever)
+
+
+async def behind_two_cancellations() -> None:
+    """Clean-up of clean-up."""
+    try:
+        await in_finally()
+    finally:
+        await trio.lowlevel.checkpoint()
+
+
+async def around_one_that_was_caught() -> None:
+    """The handler of the one waits within the clean-up of the other."""
+    try:
+        await fail()
+    finally:
+        await in_a_retry_loop("caught")
+
+
+async def a_group() -> None:
+    """What a nursery has raised, with cancellations that mean nothing."""
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            nursery.start_soon(trio.sleep_forever)
+    finally:
+        await trio.sleep_forever()
+
+
+async def in_a_retry_loop(text: str = "caught") -> None:
+    """The commonest of all."""
+    while True:
+        try:
+            await fail(text)
+        except OSError:
+            await trio.sleep_forever()
+
+
+async def in_a_bare_handler() -> None:
+    """Nothing is raised again."""
+    try:
+        await fail()
+    except:  # noqa: E722 - that is the case
+        await trio.sleep_forever()
+
+
+async def in_a_handler_with_a_branch() -> None:
+    """It would have raised before it waited."""
+    for attempt in range(3):
+        try:
+            await fail()
+        except (OSError, ValueError) as exc:
+            if attempt > 1 or exc.args == ():
+                raise
+            await trio.sleep_forever()
+        else:
+            break
+
+
+async def in_a_handler_that_returns() -> Any:
+    """A default that takes time to get."""
+    try:
+        return os.environ["MISSING"]
+    except KeyError:
+        return await trio.sleep_forever()
+
+
+async def in_a_handler_that_never_ends() -> None:
+    """There is no way out of it."""
+    try:
+        await fail()
+    except OSError:
+        while True:
+            await trio.sleep(3600)
+
+
+async def in_a_clause_of_a_group() -> None:
+    """`except*` catches as well."""
+    try:
+        await fail()
+    except* OSError:
+        await trio.sleep_forever()
+
+
+async def in_a_manager_that_catches() -> None:
+    """The block's error ends in the manager."""
+    async with retries():
+        await fail()
+
+
+async def in_retry_loops_of_a_nursery() -> None:
+    """Several at once."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(in_a_retry_loop)
+        nursery.start_soon(in_a_retry_loop)
+
+
+async def replaced_by_one_that_was_caught() -> None:
+    """The second stands for the first."""
+    try:
+        try:
+            await fail()
+        except OSError as exc:
+            raise ValueError from exc
+    except ValueError:
+        await trio.sleep_forever()
+    raise AssertionError("not reached")
+
+
+async def replaced_further_in() -> None:
+    """The same, in a function that has ended."""
+
+    async def translates() -> None:
+        try:
+            await fail()
+        except OSError as exc:
+            raise ValueError from exc
+
+    try:
+        await translates()
+    except ValueError:
+        await trio.sleep_forever()
+
+
+async def a_contended_lock() -> None:
+    """Trio itself raises and catches."""
+    lock = trio.Lock()
+    async with trio.open_nursery() as nursery:
+
+        async def hold() -> None:
+            async with lock:
+                await trio.sleep_forever()
+
+        nursery.start_soon(hold)
+        await trio.testing.wait_all_tasks_blocked()
+        async with lock:
+            pass
+
+
+async def nothing() -> None:
+    """Only the cancellation."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        try:
+            await trio.sleep_forever()
+        finally:
+            await trio.lowlevel.checkpoint()
+
+
+async def cancel_amid(code: Code) -> BaseException:
+    """Return what leaves `code` when it is cancelled in its wait."""
+    left: list[BaseException] = []
+
+    async def run() -> None:
+        try:
+            await code()
+        except BaseException as exc:
+            left.append(exc)
+            raise
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    return left[0]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        in_finally,
+        raised_by_the_cleanup,
+        in_a_handler_that_raises_again,
+        in_a_handler_that_may_raise_again,
+        in_a_handler_that_raises_something_else,
+        in_a_manager,
+        in_a_nursery,
+        behind_two_cancellations,
+        around_one_that_was_caught,
+    ],
+)
+async def test_an_error_on_its_way_out_is_found(code: Code) -> None:
+    """Wherever the cancellation has met it."""
+    found = find_masked(await cancel_amid(code))
+    assert isinstance(found, OSError)
+    assert str(found) == "masked"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        in_a_retry_loop,
+        in_a_bare_handler,
+        in_a_handler_with_a_branch,
+        in_a_handler_that_returns,
+        in_a_handler_that_never_ends,
+        in_a_clause_of_a_group,
+        in_a_manager_that_catches,
+        in_retry_loops_of_a_nursery,
+        replaced_by_one_that_was_caught,
+        replaced_further_in,
+        a_contended_lock,
+        nothing,
+    ],
+)
+async def test_an_error_that_was_dealt_with_is_none(code: Code) -> None:
+    """A program that waits before it tries again is well."""
+    assert find_masked(await cancel_amid(code)) is None
+
+
+async def test_a_group_is_found_without_its_cancellations() -> None:
+    """As a group of what is left."""
+    found = find_masked(await cancel_amid(a_group))
+    assert isinstance(found, ExceptionGroup)
+    assert [type(exc) for exc in found.exceptions] == [OSError]
+
+
+async def test_several_are_found_together() -> None:
+    """One in each task."""
+
+    async def two() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_finally)
+            nursery.start_soon(in_finally)
+
+    found = find_masked(await cancel_amid(two))
+    assert isinstance(found, ExceptionGroup)
+    assert [str(exc) for exc in found.exceptions] == ["masked", "masked"]
+
+
+async def test_an_error_beside_the_cancellations_is_the_error() -> None:
+    """It is not hidden; whoever gets the group sees it."""
+    cancelled = await cancel_amid(in_finally)
+    assert find_masked(cancelled) is not None
+    assert find_masked(BaseExceptionGroup("both", [cancelled, OSError("seen")])) is None
+    assert find_masked(OSError("alone")) is None
+
+
+async def test_an_error_without_a_traceback_counts() -> None:
+    """Nobody knows what it was; better one too many. A chain that has become a ring ends."""
+    cancelled = await cancel_amid(nothing)
+    (leaf, *_) = cancelled.exceptions if isinstance(cancelled, BaseExceptionGroup) else [cancelled]
+    leaf.__context__ = error = OSError("no traceback")
+    assert find_masked(leaf) is error
+    leaf.__context__ = SystemExit()
+    leaf.__context__.__context__ = leaf
+    assert find_masked(leaf) is None
