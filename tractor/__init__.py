@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tractor import msg
     from tractor._errors import (
         ActorFailure,
         ActorTooSlowError,
@@ -73,6 +74,8 @@ _HOME = {
     "supervise._root": ("open_nursery", "open_root_actor"),
 }
 _MODULE_OF = {name: f"tractor.{module}" for module, names in _HOME.items() for name in names}
+#: Public modules; each loads its own names as lazily.
+_SUBMODULES = ("msg",)
 
 __all__ = [
     "Actor",
@@ -108,6 +111,7 @@ __all__ = [
     "get_registry",
     "get_runtime_vars",
     "is_root_process",
+    "msg",
     "open_nursery",
     "open_root_actor",
     "query_actor",
@@ -118,7 +122,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562)."""
-    if name not in _MODULE_OF:
+    if name not in _MODULE_OF and name not in _SUBMODULES:
         raise AttributeError(f"module 'tractor' has no attribute {name!r}")
     # An interrupt that lands in an import may be lost there; this one may run in the middle of a program.
     from trio.lowlevel import enable_ki_protection
@@ -128,6 +132,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _load(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"tractor.{name}")
     return getattr(import_module(_MODULE_OF[name]), name)
 
 

@@ -262,19 +262,24 @@ class MsgTypeError(RemoteActorError):
 
     @property
     def bad_msg(self) -> Any:
-        """What did not match; its `repr` where the value itself could not travel."""
+        """The value that did not match; its `repr` where it could not travel."""
         return self._extra_msgdata.get("bad_msg")
 
     @property
     def bad_msg_as_dict(self) -> dict[str, Any] | None:
-        """`bad_msg` as a dict of its fields, where it has any."""
+        """The message that carried `bad_msg`, as a dict: `msg_type`, `cid` and, the value itself, `pld`."""
         found: dict[str, Any] | None = self._extra_msgdata.get("bad_msg_as_dict")
         return found
 
     @property
     def expected_msg_type(self) -> Any:
-        """The type that was expected; its name if the error came from another actor."""
-        return self._extra_msgdata.get("expected_msg_type")
+        """Which message was bad: `tractor.msg.Started`, `Yield` or `Return`; any other type by name if it came from afar."""
+        found = self._extra_msgdata.get("expected_msg_type")
+        if not isinstance(found, str):
+            return found
+        from tractor.msg._messages import BY_NAME
+
+        return BY_NAME.get(found, found)
 
 
 class StreamOverrun(RemoteActorError, trio.TooSlowError):

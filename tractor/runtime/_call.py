@@ -9,7 +9,7 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor.ipc._transport import Buffer
-from tractor.msg._boxed import Boxed, ContextCancelled, MsgTypeError
+from tractor.msg._boxed import Boxed, ContextCancelled
 from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import unpack_error
 from tractor.msg._types import Start
@@ -110,4 +110,6 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
     try:
         return codec.decoder()(value)
     except DecodeError as exc:
-        raise MsgTypeError.from_decode(f"invalid `Return` msg payload\n{exc}", bad_msg=bytes(value)) from None
+        from tractor.msg._violation import refuse_to_take
+
+        raise refuse_to_take(value, Any, "Return", f"{this.did}", exc) from None

@@ -10,7 +10,6 @@ from typing import Any, overload
 import trio
 
 from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError
-from tractor.msg._codec import get_codec
 from tractor.runtime._flow import BUFFER_ITEMS, WINDOW_BYTES, WINDOW_ITEMS
 from tractor.runtime._link import Link
 from tractor.runtime._reasons import make_cancel
@@ -134,24 +133,35 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
 
     @overload
     async def started(
-        self: Context[None, ItemT, ResultT], value: None = None, validate_pld_spec: bool = True
+        self: Context[None, ItemT, ResultT],
+        value: None = None,
+        validate_pld_spec: bool = True,
+        strict_pld_parity: bool = False,
     ) -> None: ...
     @overload
-    async def started(self, value: StartedT, validate_pld_spec: bool = True) -> None: ...
-    async def started(self, value: Any = None, validate_pld_spec: bool = True) -> None:
+    async def started(
+        self, value: StartedT, validate_pld_spec: bool = True, strict_pld_parity: bool = False
+    ) -> None: ...
+    async def started(
+        self, value: Any = None, validate_pld_spec: bool = True, strict_pld_parity: bool = False
+    ) -> None:
         """Tell the opener that the endpoint is ready; `value` is what its block gets first.
 
-        Endpoint side only, once: else `RuntimeError`. Raises `MsgTypeError` for a value outside the endpoint's
-        `pld_spec` and `TypeError` for one that cannot be sent.
+        `validate_pld_spec=False`: do not look whether the value matches the endpoint's `pld_spec`; the opener does.
+        `strict_pld_parity=True`: look also whether what arrives is equal to the value, as a list is not to a tuple.
+
+        Endpoint side only, once: else `RuntimeError`. Raises `MsgTypeError` for a value that does not match, and
+        `TypeError`, `OverflowError` or `ValueError` for one that cannot be sent.
         """
         if self._role is Role.PARENT:
             raise RuntimeError("started() is for the endpoint's side of a context, not for its opener")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._started_event.is_set():
             raise RuntimeError("started() was already called on this context")
-        body = get_codec().encode(value)
-        if validate_pld_spec and self._pld_spec is not Any:
-            self.load(body, "Started")
+        rx = self.pld_rx
+        body = rx.encode(value)
+        if strict_pld_parity or (validate_pld_spec and rx.pld_dec.spec is not Any):
+            rx.check(value, body, "Started", self.cid, strict=strict_pld_parity)
         self.post(Kind.STARTED, 0, body)
         self._started_event.set()
         await trio.lowlevel.cancel_shielded_checkpoint()

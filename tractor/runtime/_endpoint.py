@@ -19,6 +19,8 @@ from typing import (
     overload,
 )
 
+from tractor.msg._codec import DecHook, EncHook
+from tractor.msg._payloads import ANY, MsgDec
 from tractor.runtime._context import Context
 
 _META = "_tractor_context_meta"
@@ -30,8 +32,20 @@ class ContextMeta:
 
     #: The name of its parameter that takes the context.
     ctx_var_name: str
-    #: The type of every payload of the context, in both directions.
-    pld_spec: Any
+    #: Decodes every payload of the context, in both directions.
+    dec: MsgDec = ANY
+    #: Turns objects that the codec does not know into ones that travel, in both directions.
+    enc_hook: EncHook | None = None
+
+    @property
+    def pld_spec(self) -> Any:
+        """The type of every payload of the context, in both directions."""
+        return self.dec.spec
+
+    @property
+    def dec_hook(self) -> DecHook | None:
+        """Makes the objects that the codec does not know."""
+        return self.dec.dec_hook
 
 
 type Endpoint = Callable[Concatenate[Context[Any, Any, Any], ...], Coroutine[Any, Any, Any]]
@@ -40,20 +54,39 @@ type Endpoint = Callable[Concatenate[Context[Any, Any, Any], ...], Coroutine[Any
 @overload
 def context[F: Endpoint](func: F, /) -> F: ...
 @overload
-def context[F: Endpoint](func: None = None, /, *, pld_spec: Any = Any) -> Callable[[F], F]: ...
-def context(func: Any = None, /, *, pld_spec: Any = Any) -> Any:
+def context[F: Endpoint](
+    func: None = None,
+    /,
+    *,
+    pld_spec: Any = Any,
+    dec_hook: DecHook | None = None,
+    enc_hook: EncHook | None = None,
+) -> Callable[[F], F]: ...
+def context(
+    func: Any = None,
+    /,
+    *,
+    pld_spec: Any = Any,
+    dec_hook: DecHook | None = None,
+    enc_hook: EncHook | None = None,
+) -> Any:
     """Mark an async function as an endpoint that a peer can open with `Portal.open_context`.
 
     One of its parameters must be annotated `tractor.Context`; it is filled in by the runtime.
     `pld_spec`: the type of every payload the two sides exchange; anything else is a `MsgTypeError`.
-    Raises `TypeError` for a function that cannot be an endpoint.
+    `enc_hook(obj)`: returns what travels in place of an object of a type that the codec does not know.
+    `dec_hook(type, value)`: makes an object of such a type, named in the `pld_spec`, of what has travelled.
+    Raises `TypeError` for a function that cannot be an endpoint, and for a `dec_hook` without a `pld_spec`.
     """
     if func is None:
-        return lambda func: context(func, pld_spec=pld_spec)
+        return lambda func: context(func, pld_spec=pld_spec, dec_hook=dec_hook, enc_hook=enc_hook)
     name = getattr(func, "__qualname__", repr(func))
     if not inspect.iscoroutinefunction(func):
         raise TypeError(f"{name} cannot be a context endpoint: it must be an `async def` function")
-    setattr(func, _META, ContextMeta(_context_parameter(func, name), pld_spec))
+    if dec_hook is not None and pld_spec is Any:
+        raise TypeError(f"{name} has a `dec_hook` that nothing asks: name the types it makes in `pld_spec`")
+    dec = MsgDec(pld_spec, dec_hook)
+    setattr(func, _META, ContextMeta(_context_parameter(func, name), dec, enc_hook))
     return func
 
 

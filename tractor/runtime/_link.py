@@ -15,9 +15,10 @@ from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
-from tractor.msg._boxed import Boxed, ContextCancelled, MsgTypeError, StreamOverrun
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._boxed import Boxed, ContextCancelled, StreamOverrun
+from tractor.msg._codec import EncHook, get_codec
 from tractor.msg._errbox import pack_error, unpack_error
+from tractor.msg._payloads import ANY, MsgDec, PldRx
 from tractor.msg._types import Cancel
 from tractor.runtime._deadline import DEADLINE
 from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Credit, Inbox
@@ -34,12 +35,20 @@ _CREDITED, _BACKPRESSURE = int(Flag.CREDITED), int(Flag.BACKPRESSURE)
 class Link:
     """The state of one end of a linked pair of tasks."""
 
-    def __init__(self, router: Router, role: Role, *, did: int | None = None, pld_spec: Any = Any) -> None:
+    def __init__(
+        self,
+        router: Router,
+        role: Role,
+        *,
+        did: int | None = None,
+        dec: MsgDec = ANY,
+        enc_hook: EncHook | None = None,
+    ) -> None:
         self._router = router
         self._role = role
         self._dialog = Dialog(role, Style.CONTEXT)
-        self._pld_spec = pld_spec
-        self._decode = get_codec().decoder(pld_spec)
+        #: How payloads are encoded, decoded and checked.
+        self.pld_rx = PldRx(dec, enc_hook)
         self._inbox = Inbox(self._give_back)
         self._credit = Credit()
         self._credit_needed = False
@@ -245,19 +254,9 @@ class Link:
     def load(self, body: Buffer, what: str) -> Any:
         """Decode a payload; `MsgTypeError` when it does not match the endpoint's spec. `what` names the message."""
         try:
-            return self._decode(body)
-        except DecodeError as exc:
-            message = f"invalid `{what}` msg payload\n"
-            try:
-                value = get_codec().decoder()(body)
-                message += (
-                    f"{value!r} has type {type(value)!r}, "
-                    f"does not match type-spec `{what}.pld: {self._pld_spec}`: {exc}"
-                )
-            except DecodeError:
-                value = bytes(body)
-                message += str(exc)
-            raise MsgTypeError.from_decode(message, bad_msg=value, cid=self.cid) from None
+            return self.pld_rx.decode(body)
+        except Exception as exc:  # noqa: BLE001 - of the library, of a type in the spec, or of a hook
+            raise self.pld_rx.refuse(body, what, self.cid, exc) from None
 
     def _request_cancel(self, reason: str) -> None:
         if self._dialog.may_send(Kind.CANCEL) and self.chan.connected():

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import trio
 
 from tractor._errors import TransportClosed
 from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
+from tractor.msg._payloads import current_owner
 from tractor.msg._types import Start
 from tractor.runtime._context import Context
 from tractor.runtime._deadline import find_budget, wait_own_deadline, watch_deadline
+from tractor.runtime._endpoint import ContextMeta
 from tractor.runtime._reasons import reason_of
 from tractor.runtime._router import Router
 from tractor.runtime._unwind import wait_unwound
@@ -22,7 +24,7 @@ from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
 
 #: The context that the running task serves or has opened.
-current_context: ContextVar[Context[Any, Any, Any] | None] = ContextVar("tractor-context", default=None)
+current_context = cast("ContextVar[Context[Any, Any, Any] | None]", current_owner)
 
 
 @asynccontextmanager
@@ -30,7 +32,7 @@ async def open_context(
     router: Router,
     target: str,
     kwargs: dict[str, Any],
-    pld_spec: Any,
+    meta: ContextMeta,
     *,
     portal: object = None,
     allow_overruns: bool = False,
@@ -43,7 +45,7 @@ async def open_context(
     await trio.lowlevel.checkpoint_if_cancelled()
     budget = find_budget()
     body = get_codec().encode(Start(target, kwargs, budget))
-    ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, pld_spec=pld_spec)
+    ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, dec=meta.dec, enc_hook=meta.enc_hook)
     ctx._task = trio.lowlevel.current_task()
     ctx._target = target
     ctx.portal = portal

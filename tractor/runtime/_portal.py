@@ -114,7 +114,7 @@ class Portal:
             self._router,
             target,
             kwargs,
-            meta.pld_spec,
+            meta,
             portal=self,
             allow_overruns=options.get("allow_overruns", False),
         )

@@ -15,6 +15,7 @@ from tractor.log import get_logger
 from tractor.msg._boxed import Boxed, ContextCancelled
 from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import pack_error, shrink_error
+from tractor.msg._payloads import PldRx
 from tractor.msg._types import Cancel, Start
 from tractor.runtime._context import Context
 from tractor.runtime._deadline import bound
@@ -187,7 +188,8 @@ async def _invoke(host: Host, served: Served, body: Buffer) -> bytes:
         served.cancel_task(host.cancel_request())
         await trio.lowlevel.checkpoint()
     if isinstance(served, ServedContext):
-        return codec.encode(await _run_endpoint(host, served, start))
+        value = await _run_endpoint(host, served, start)
+        return served.pld_rx.encode(value)
     if start.target.startswith("self:"):
         method = host.self_methods.get(start.target[5:])
         if method is None:
@@ -203,8 +205,7 @@ async def _run_endpoint(host: Host, ctx: ServedContext, start: Start) -> Any:
     func = host.exposed.lookup(start.target, as_context=True)
     meta = context_meta(func)
     assert meta is not None, "lookup returns endpoints only"
-    ctx._pld_spec = meta.pld_spec
-    ctx._decode = get_codec().decoder(meta.pld_spec)
+    ctx.pld_rx = PldRx(meta.dec, meta.enc_hook)
     ctx._task = trio.lowlevel.current_task()
     ctx._target = start.target
     current_context.set(ctx)

@@ -10,7 +10,7 @@ from tractor._errors import LocalProtocolError, TransportClosed
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import MsgTypeError
-from tractor.msg._codec import get_codec
+from tractor.msg._payloads import PldRx
 from tractor.runtime._flow import Credit, Inbox
 from tractor.wire._dialog import Dialog
 from tractor.wire._kinds import Flag, Kind
@@ -33,6 +33,7 @@ class StreamOwner(Protocol):
     _credit_needed: bool
     _remote_error: BaseException | None
     cancel_called: bool
+    pld_rx: PldRx
 
     @property
     def chan(self) -> Channel:
@@ -57,7 +58,6 @@ class MsgStream[ItemT = Any]:
     def __init__(self, ctx: StreamOwner) -> None:
         self._ctx = ctx
         self._inbox = ctx._inbox
-        self._encode = get_codec().encode
         self._count = 0
         self._bytes = 0
         self._eoc: trio.EndOfChannel | None = None
@@ -93,7 +93,7 @@ class MsgStream[ItemT = Any]:
         ctx = self._ctx
         if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
             self._refuse_send()
-        body = self._encode(data)
+        body = ctx.pld_rx.encode(data)
         chan = ctx.chan
         await chan.wait_room()
         credit = ctx._credit if ctx._credit_needed else None
