@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tractor.trionics import (
     AsyncReceiver,
+    BroadcastReceiveError,
     BroadcastReceiver,
     Lagged,
     broadcast_receiver,
@@ -204,7 +205,7 @@ async def test_receiving_is_a_checkpoint() -> None:
 
 
 async def test_receiving_without_waiting() -> None:
-    """What was read already, and how it has ended; never the source."""
+    """What was read already, and how it has ended; from the source only where that can be asked without waiting."""
     source = Source(1, trio.EndOfChannel())
     first = broadcast_receiver(source, 1)
     with pytest.raises(trio.WouldBlock):
@@ -221,6 +222,44 @@ async def test_receiving_without_waiting() -> None:
     first.close()
     with pytest.raises(trio.ClosedResourceError):
         first.receive_nowait()
+
+
+async def test_receiving_without_waiting_from_a_channel() -> None:
+    """It counts as reading the source, for everybody; not while another receiver reads it."""
+    send, receive = trio.open_memory_channel[int](8)
+    first = broadcast_receiver(receive, 2)
+    async with first.subscribe() as second, trio.open_nursery() as nursery:
+        with pytest.raises(trio.WouldBlock):
+            first.receive_nowait()
+        for n in range(3):
+            send.send_nowait(n)
+        assert [first.receive_nowait() for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(Lagged, match="1 values"):
+            second.receive_nowait()
+        assert [second.receive_nowait(), await second.receive()] == [1, 2]
+        waiting = begin(nursery, second.receive)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.WouldBlock):
+            first.receive_nowait()
+        send.send_nowait(3)
+        await wait_all_tasks_blocked()
+        assert waiting.value == first.receive_nowait() == 3
+        send.close()
+        for receiver in (first, second, first):
+            with pytest.raises(trio.EndOfChannel):
+                receiver.receive_nowait()
+
+
+async def test_a_failure_without_waiting_is_final_too() -> None:
+    """As one with waiting."""
+    _, receive = trio.open_memory_channel[int](8)
+    first = broadcast_receiver(receive, 2)
+    receive.close()
+    async with first.subscribe() as second:
+        with pytest.raises(trio.ClosedResourceError):
+            first.receive_nowait()
+        with pytest.raises(BroadcastReceiveError):
+            await second.receive()
 
 
 # Lag.

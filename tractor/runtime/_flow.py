@@ -134,7 +134,7 @@ class Inbox:
             self._later.append(None)
         elif self._ahead == 0:
             self.ended = True
-            self._wake(trio.EndOfChannel)
+            self.wake(trio.EndOfChannel)
 
     def finish(self) -> None:
         """The peer has closed its stream, if one was open, and will open no other."""
@@ -143,14 +143,14 @@ class Inbox:
             self._later.append(None)
         else:
             self.ended = True
-            self._wake(trio.EndOfChannel)
+            self.wake(trio.EndOfChannel)
 
     def next(self, closed: BaseException) -> list[Buffer]:
         """Go on to the next stream, this side having closed the old one; return what was not taken of that.
 
         `closed` is raised in tasks that still wait for an item of it.
         """
-        self._wake(lambda: closed)
+        self.wake(lambda: closed)
         left = self.take_all()
         self._ahead -= 1
         self.ended = False
@@ -169,9 +169,10 @@ class Inbox:
         self.items.clear()
         self._overflow.clear()
         self._later.clear()
-        self._wake(lambda: error)
+        self.wake(lambda: error)
 
-    def _wake(self, error: Callable[[], BaseException]) -> None:
+    def wake(self, error: Callable[[], BaseException]) -> None:
+        """Raise an error in every task that waits for an item."""
         waiters, self.waiters = self.waiters, {}
         for task in waiters:
             trio.lowlevel.reschedule(task, outcome.Error(error()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -14,6 +16,9 @@ from tractor.msg._payloads import PldRx
 from tractor.runtime._flow import Credit, Inbox
 from tractor.wire._dialog import Dialog
 from tractor.wire._kinds import Flag, Kind
+
+if TYPE_CHECKING:
+    from tractor.runtime._fanout import StreamReceiver
 
 _ITEM = int(Kind.ITEM)
 _CREDITED = int(Flag.CREDITED)
@@ -62,6 +67,10 @@ class MsgStream[ItemT = Any]:
         self._bytes = 0
         self._eoc: trio.EndOfChannel | None = None
         self._closed: trio.ClosedResourceError | None = None
+        #: What reads for everybody, once somebody has subscribed.
+        self._root: StreamReceiver[ItemT] | None = None
+        #: Whether items come from there, or not at all, so that receiving costs others one look.
+        self._rerouted = False
 
     @property
     def ctx(self) -> Any:
@@ -132,8 +141,8 @@ class MsgStream[ItemT = Any]:
         endpoint's `pld_spec`. An item that is already here costs a check for cancellation; other tasks get to run at
         least every 64 items.
         """
-        if self.closed is not None:
-            self._refuse_receive()
+        if self._rerouted:
+            return await self._receive_rerouted()
         inbox = self._inbox
         if inbox.items:
             self._count += 1
@@ -145,24 +154,97 @@ class MsgStream[ItemT = Any]:
         try:
             body = inbox.pop() if inbox.items else await inbox.get()
         except trio.EndOfChannel:
+            if self._root is not None:
+                # Somebody has subscribed while this task waited.
+                return await self._receive_rerouted()
+            self._rerouted = True
             raise self._end() from None
         self._bytes += len(body)
         return self._ctx.load(body, "Yield")  # type: ignore[no-any-return]
 
     def receive_nowait(self) -> ItemT:
         """Return an item that is already here; `trio.WouldBlock` when there is none, else as `receive`."""
-        if self.closed is not None:
+        if self._root is None or self._closed is not None:
+            return self._take_nowait()
+        try:
+            return self._root.receive_nowait()
+        except trio.BrokenResourceError:
+            self._refuse_receive()
+            raise
+
+    async def _receive_rerouted(self) -> ItemT:
+        """Receive from the broadcast, or raise why there is nothing to receive."""
+        if self._root is None or self._closed is not None:
+            self._refuse_receive()
+            raise AssertionError("it is rerouted for a reason")
+        try:
+            return await self._root.receive()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._refuse_receive()
+            raise
+
+    def _refuse_receive(self) -> None:
+        """Raise why nothing can be received any more, if there is a reason."""
+        error = self._ctx._remote_error or self.closed
+        if error is not None:
+            raise error
+
+    @asynccontextmanager
+    async def subscribe(self, raise_on_lag: bool = True) -> AsyncGenerator[StreamReceiver[ItemT]]:
+        """Yield a receiver of its own: it gets every item that is received from now on, whoever else receives.
+
+        For several tasks that each need all items; where each item is for one task, let them all call `receive()`.
+        A receiver takes the next item off the stream when it has no other left, so the fastest of them sets the pace, and with
+        backpressure the peer may send as fast as that one receives. The newest items, as many as `msg_buffer_size` says, are
+        kept for those who are behind; one that is behind by more loses the oldest. Only that one: nobody waits for it.
+        From the first call on, `receive()` of the stream itself is one more of these receivers.
+
+        `raise_on_lag`: whether receiving raises `tractor.trionics.Lagged`, which says how much was lost, before it goes on
+        with the oldest that is left; else a warning is logged. The first call also decides it for the stream itself.
+
+        Raises `trio.ClosedResourceError` after this side closed.
+        """
+        if self._closed is not None:
+            raise self._closed
+        if self._root is None:
+            from tractor.runtime._fanout import StreamReceiver
+            from tractor.trionics._broadcast import Shared
+
+            shared = Shared(self, self._inbox.capacity, self._take, self._take_nowait)
+            self._root = StreamReceiver(shared, raise_on_lag)
+            self._rerouted = True
+            # Those who wait already would take items past the others: have them look again.
+            self._inbox.wake(trio.EndOfChannel)
+        async with self._root.subscribe(raise_on_lag) as receiver:
+            yield receiver
+
+    async def _take(self) -> ItemT:
+        """Take the next item off the stream, for all who share it."""
+        if self._closed is not None:
+            raise self._closed
+        if self._inbox.items:
+            self._count += 1
+            if self._count >= _BURST_ITEMS or self._bytes >= _BURST_BYTES:
+                self._count = self._bytes = 0
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            body = await self._inbox.get()
+        except trio.EndOfChannel:
+            raise self._end() from None
+        self._bytes += len(body)
+        return self._ctx.load(body, "Yield")  # type: ignore[no-any-return]
+
+    def _take_nowait(self) -> ItemT:
+        """The same for an item that is already here."""
+        if self._closed is not None:
             self._refuse_receive()
         if self._inbox.error is not None:
             raise self._inbox.error
         if not self._inbox.items:
             raise self._end() if self._inbox.ended else trio.WouldBlock
         return self._ctx.load(self._inbox.pop(), "Yield")  # type: ignore[no-any-return]
-
-    def _refuse_receive(self) -> None:
-        error = self._ctx._remote_error or self.closed
-        assert error is not None
-        raise error
 
     def _end(self) -> trio.EndOfChannel:
         """Note that the other side has closed; the same error is raised for ever after."""
@@ -184,6 +266,9 @@ class MsgStream[ItemT = Any]:
         if self._closed is not None:
             return []
         self._closed = trio.ClosedResourceError("this side has closed the stream")
+        self._rerouted = True
+        if self._root is not None:
+            self._root.close()
         ctx = self._ctx
         if ctx._dialog.may_send(Kind.STOP) and ctx.chan.connected():
             ctx.post(Kind.STOP)

@@ -70,12 +70,19 @@ class BroadcastStatistics:
 class Shared[T]:
     """What all receivers of one source have in common."""
 
-    def __init__(self, source: Any, receive: Callable[[], Awaitable[T]], size: int) -> None:
+    def __init__(
+        self,
+        source: Any,
+        size: int,
+        receive: Callable[[], Awaitable[T]],
+        receive_nowait: Callable[[], T] | None = None,
+    ) -> None:
         if size < 1:
             raise ValueError(f"max_buffer_size must be at least 1, not {size}")
         self.source = source
-        self.receive = receive
         self.size = size
+        self.receive = receive
+        self.receive_nowait = receive_nowait
         #: The newest values; number n is at n % size.
         self.ring: list[T] = []
         #: How many values there have been: the number of the next one.
@@ -106,6 +113,13 @@ class Shared[T]:
                 receiver._waiting.unpark_all()
             if self.size < 2 * (self.count - receiver._cursor) <= 2 * self.size:
                 self.crowded_at = self.count
+
+    def note_end(self, exc: Exception) -> None:
+        """The source has ended, in order or not."""
+        if isinstance(exc, trio.EndOfChannel):
+            self.end = exc
+        else:
+            self.failure = exc
 
     def check(self) -> None:
         """Raise how the source has ended, if it has."""
@@ -177,15 +191,25 @@ class BroadcastReceiver[T](trio.abc.ReceiveChannel[T]):
             self._shared.crowded_at = 0
 
     def receive_nowait(self) -> T:
-        """Return a value that was read already; `trio.WouldBlock` when there is none, else as `receive`.
-
-        Never reads the source.
-        """
+        """Return a value that is already here; `trio.WouldBlock` when there is none, else as `receive`."""
         self._check_open()
-        if self._cursor < self._shared.count:
+        shared = self._shared
+        if self._cursor < shared.count:
             return self._take()
-        self._shared.check()
-        raise trio.WouldBlock
+        shared.check()
+        if shared.reader is not None or shared.receive_nowait is None:
+            raise trio.WouldBlock
+        try:
+            value = shared.receive_nowait()
+        except trio.WouldBlock:
+            raise
+        except Exception as exc:
+            shared.note_end(exc)
+            raise
+        shared.put(value)
+        self._cursor = shared.count
+        shared.wake()
+        return value
 
     def _check_open(self) -> None:
         if self._closed:
@@ -216,14 +240,11 @@ class BroadcastReceiver[T](trio.abc.ReceiveChannel[T]):
                 # Also where it was closed meanwhile: the others must not lose what has left the source.
                 shared.put(value)
                 self._cursor = shared.count
-        except trio.EndOfChannel as exc:
-            shared.end = exc
-            if not self._closed:
-                raise
         except Exception as exc:
-            # One that this receiver's end has caused says nothing about the source: the next reader finds out.
+            # An error that comes of closing this receiver says nothing about the source: the next reader finds out.
+            if not self._closed or isinstance(exc, trio.EndOfChannel):
+                shared.note_end(exc)
             if not self._closed:
-                shared.failure = exc
                 raise
         finally:
             shared.reader = shared.scope = None
@@ -294,6 +315,6 @@ def broadcast_receiver[T](
 
     Closing a receiver never closes `recv_chan`.
     """
-    return BroadcastReceiver(
-        Shared(recv_chan, receive_afunc or recv_chan.receive, max_buffer_size), raise_on_lag
-    )
+    receive_nowait = getattr(recv_chan, "receive_nowait", None) if receive_afunc is None else None
+    shared = Shared(recv_chan, max_buffer_size, receive_afunc or recv_chan.receive, receive_nowait)
+    return BroadcastReceiver(shared, raise_on_lag)
