@@ -10,6 +10,7 @@ import tractor
 from tests.programs import hops
 from tests.programs.hops import OutOfCheese
 from tractor import RemoteActorError
+from tractor.msg import _errtypes
 
 #: Actors between the one that fails and the one that looks.
 RELAYS = 2
@@ -103,7 +104,7 @@ async def test_an_error_keeps_type_origin_route_and_traceback(
 
 @WAYS
 async def test_a_group_arrives_with_all_its_members(ask: Ask) -> None:
-    """As text: the type of the whole, and each member's traceback."""
+    """As text: the type of the whole, and each member's traceback; and as data."""
     error = await ask_far(ask, "group")
     assert error.src_type is ExceptionGroup
     assert error.src_uid is not None
@@ -112,12 +113,14 @@ async def test_a_group_arrives_with_all_its_members(ask: Ask) -> None:
     for line in ("ValueError: no luck", "OutOfCheese: no luck"):
         assert line in error.tb_str
     assert error.tb_str.count("raise ERRORS[kind]") == 2
+    assert {member.src_type for member in error.members} == {ValueError, OutOfCheese}
+    assert {member.src_uid for member in error.members} == {error.src_uid}
 
 
-async def test_causes_and_notes_travel_along() -> None:
-    """The whole chain of them, as text."""
-    error = await ask_far(by_call, "cause")
-    assert error.src_type is LookupError
+async def test_causes_notes_and_nested_groups_travel_along() -> None:
+    """The whole chain of them, as text and as data."""
+    error = await ask_far(by_call, "mixed")
+    assert error.src_type is ExceptionGroup
     for line in (
         "ValueError: no luck",
         "a note from afar",
@@ -125,6 +128,66 @@ async def test_causes_and_notes_travel_along() -> None:
         "direct cause of the following",
     ):
         assert line in error.tb_str
+    (caused,) = [member for member in error.members if member.src_type is LookupError]
+    (nested,) = [member for member in error.members if member.src_type is ExceptionGroup]
+    assert [(cause.src_type, cause.notes) for cause in caused.causes] == [(ValueError, ("a note from afar",))]
+    assert {leaf.src_type for leaf in nested.leaves()} == {FileNotFoundError, OutOfCheese}
+    assert {leaf.src_uid for leaf in error.leaves()} == {error.src_uid}
+    assert error.src_uid is not None
+    assert error.src_uid[0] == ORIGIN
+
+
+async def test_the_errors_of_two_main_functions_are_found_in_the_group_that_comes_up() -> None:
+    """Each with the actor it was raised in, and those that passed it on."""
+    with pytest.raises(RemoteActorError) as info:
+        async with tractor.open_nursery() as nursery:
+            portal = await nursery.start_actor(FIRST, enable_modules=[hops.__name__])
+            await portal.run(hops.crash_both, kinds=["ValueError", "OutOfCheese"])
+    error = info.value
+    assert error.boxed_type is ExceptionGroup
+    assert error.src_uid == portal.aid.uid
+    found = {leaf.src_type: leaf for leaf in error.leaves()}
+    assert found.keys() == {ValueError, OutOfCheese}
+    for src_type, leaf in found.items():
+        assert src_type is not None
+        assert leaf.src_uid is not None
+        assert leaf.src_uid[0] == f"crash {src_type.__name__}"
+        assert leaf.relay_path == [leaf.src_uid, portal.aid.uid]
+
+
+@pytest.mark.parametrize("hops_", [1, 2, 5])
+async def test_any_number_of_hops(hops_: int) -> None:
+    """One is the simple case; more than three are no different from two."""
+    with pytest.raises(RemoteActorError) as info:
+        async with tractor.open_nursery() as nursery:
+            portal = await nursery.start_actor(f"hop{hops_}", enable_modules=[hops.__name__])
+            await portal.run(hops.relay, hops=hops_ - 1, kind="cause")
+    error = info.value
+    assert error.boxed_type is (LookupError if hops_ == 1 else RemoteActorError)
+    assert error.is_inception() is (hops_ > 1)
+    assert error.src_type is LookupError
+    assert [uid[0] for uid in error.relay_path] == [f"hop{n}" for n in range(1, hops_ + 1)]
+    assert error.src_uid == error.relay_path[0]
+    assert [cause.src_type for cause in error.causes] == [ValueError]
+    assert error.causes[0].src_uid == error.src_uid
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("here", [True, False])
+async def test_a_type_is_known_where_it_was_registered(
+    here: bool, there: bool, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the receiver has registered counts; the names are there in any case."""
+    monkeypatch.setattr(_errtypes, "_registered", {"Unheard": hops.Unheard} if here else {})
+    with pytest.raises(RemoteActorError) as info:
+        async with tractor.open_nursery(enable_transports=[transport]) as nursery:
+            portal = await nursery.start_actor("child", enable_modules=[hops.__name__])
+            await portal.run(hops.fail_unheard, register=there)
+    error = info.value
+    assert error.boxed_type is error.src_type is (hops.Unheard if here else None)
+    assert error.boxed_type_str == error.src_type_str == "Unheard"
+    assert "Unheard: no luck" in error.tb_str
+    assert type(error.unwrap()) is (hops.Unheard if here else RuntimeError)
 
 
 @pytest.mark.parametrize(("kind", "src_type"), [("ValueError", ValueError), ("OutOfCheese", OutOfCheese)])

@@ -24,13 +24,8 @@ if TYPE_CHECKING:
     )
     from tractor.discovery._api import find_actor, get_registry, query_actor, wait_for_actor
     from tractor.ipc._channel import Channel
-    from tractor.msg._boxed import (
-        ContextCancelled,
-        MsgTypeError,
-        RemoteActorError,
-        StreamOverrun,
-        reg_err_types,
-    )
+    from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError, StreamOverrun
+    from tractor.msg._errtypes import reg_err_types
     from tractor.runtime._actor import Actor
     from tractor.runtime._context import Context
     from tractor.runtime._endpoint import context
@@ -62,7 +57,8 @@ _HOME = {
     ),
     "discovery._api": ("find_actor", "get_registry", "query_actor", "wait_for_actor"),
     "ipc._channel": ("Channel",),
-    "msg._boxed": ("ContextCancelled", "MsgTypeError", "RemoteActorError", "StreamOverrun", "reg_err_types"),
+    "msg._boxed": ("ContextCancelled", "MsgTypeError", "RemoteActorError", "StreamOverrun"),
+    "msg._errtypes": ("reg_err_types",),
     "runtime._actor": ("Actor",),
     "runtime._context": ("Context",),
     "runtime._endpoint": ("context",),

@@ -1,31 +1,16 @@
 """Errors of other actors: their classes, their text and the names of types."""
 
-import bdb
-import builtins
 import copy
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from tractor import _errors
-from tractor.msg import _boxed
-from tractor.msg._boxed import (
-    DIVIDER,
-    Boxed,
-    ContextCancelled,
-    MsgTypeError,
-    RemoteActorError,
-    StreamOverrun,
-    get_err_type,
-    reg_err_types,
-    wire_name,
-)
+from tractor.msg import _errtypes
+from tractor.msg._boxed import DIVIDER, Boxed, ContextCancelled, MsgTypeError, RemoteActorError, StreamOverrun
 from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._errtypes import reg_err_types
 
 LEAF, MID = ("leaf", "uuid-1"), ("mid", "uuid-2")
 TB = 'Traceback (most recent call last):\n  File "leaf.py", line 3, in work\nValueError: bad price\n'
@@ -48,7 +33,7 @@ class Demanding(Exception):
 def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Registrations of one test are unknown to the next."""
     with monkeypatch.context() as patch:
-        patch.setattr(_boxed, "_registered", {})
+        patch.setattr(_errtypes, "_registered", {})
         yield
 
 
@@ -244,104 +229,14 @@ def test_errors_can_be_copied() -> None:
 
 
 def test_a_box_travels_as_an_array() -> None:
-    """Nine plain values, in the order of the fields, typed again on arrival."""
+    """Twelve plain values, in the order of the fields, typed again on arrival; with boxes in them."""
     codec = get_codec()
-    boxed = RELAYED._replace(canceller=MID, sender=LEAF, extra={"a": [1, None]})
+    boxed = RELAYED._replace(canceller=MID, sender=LEAF, extra={"a": [1, None]}, notes=("n",))
+    boxed = boxed._replace(members=(DIRECT, boxed), causes=(RELAYED._replace(members=(DIRECT,)),))
     data = codec.encode(boxed)
     assert codec.decoder(Boxed)(data) == boxed
     raw = codec.decoder()(data)
-    assert len(raw) == 9
+    assert len(raw) == 12
     assert raw[:4] == [list(LEAF), "ValueError", "RemoteActorError", [list(LEAF), list(MID)]]
     with pytest.raises(DecodeError):
         codec.decoder(Boxed)(codec.encode([*raw[:3], "not a path", *raw[4:]]))
-
-
-_KNOWN: list[tuple[str, type[BaseException]]] = [
-    ("ValueError", ValueError),
-    ("KeyboardInterrupt", KeyboardInterrupt),
-    ("ExceptionGroup", ExceptionGroup),
-    ("TransportClosed", _errors.TransportClosed),
-    ("ActorFailure", _errors.ActorFailure),
-    ("ModuleNotExposed", _errors.ModuleNotExposed),
-    ("RemoteActorError", RemoteActorError),
-    ("ContextCancelled", ContextCancelled),
-    ("MsgTypeError", MsgTypeError),
-    ("StreamOverrun", StreamOverrun),
-    ("Cancelled", trio.Cancelled),
-    ("TooSlowError", trio.TooSlowError),
-    ("BdbQuit", bdb.BdbQuit),
-]
-
-
-@pytest.mark.parametrize(("name", "exc_type"), _KNOWN)
-def test_well_known_types_are_found_by_name(name: str, exc_type: type[BaseException]) -> None:
-    """Builtins, our own, trio's and the debugger's, and under that name they travel."""
-    assert get_err_type(name) is exc_type
-    assert wire_name(exc_type) == name
-
-
-def test_every_exception_of_ours_is_found_by_name() -> None:
-    """None was forgotten."""
-    for name in _errors.__all__:
-        if name != "Exit":
-            assert get_err_type(name) is getattr(_errors, name)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "NoSuchError", "eval", "int", "sleep", "Exit", "__import__", "a.ValueError"]
-)
-def test_other_names_are_unknown(name: str) -> None:
-    """What is not an exception is not found, whatever a peer calls for."""
-    assert get_err_type(name) is None
-
-
-def test_registered_types_are_found() -> None:
-    """By the name of their class; the last one of a name counts."""
-    assert get_err_type("HomeMade") is None
-    reg_err_types([HomeMade, Demanding])
-    assert get_err_type("HomeMade") is HomeMade
-    assert get_err_type("Demanding") is Demanding
-    later = type("HomeMade", (Exception,), {})
-    reg_err_types([later])
-    assert get_err_type("HomeMade") is later
-
-
-def test_only_exception_types_can_be_registered() -> None:
-    """Of a bad list nothing is."""
-    with pytest.raises(TypeError, match="int"):
-        reg_err_types([HomeMade, int])  # type: ignore[list-item]
-    assert get_err_type("HomeMade") is None
-
-
-def test_a_type_is_never_taken_for_a_builtin_of_the_same_name() -> None:
-    """Its module travels along; the receiver's registration, or nothing, is what it means."""
-    foreign = type("ConnectionError", (Exception,), {"__module__": "requests"})
-    name = wire_name(foreign)
-    assert name == "requests.ConnectionError"
-    exc = received(DIRECT._replace(src_type=name, boxed_type=name))
-    assert (exc.boxed_type, exc.boxed_type_str) == (None, "ConnectionError")
-    reg_err_types([foreign])
-    assert exc.boxed_type is foreign
-    assert get_err_type("ConnectionError") is builtins.ConnectionError
-
-
-def test_the_debugger_is_not_loaded_for_other_names() -> None:
-    """Nor is the serializer: every child pays for what this imports."""
-    code = (
-        "import sys; import tractor.msg._boxed as b; b.get_err_type('Nothing');"
-        "assert not {'bdb', 'msgspec'} & set(sys.modules);"
-        "assert b.get_err_type('BdbQuit').__module__ == 'bdb'"
-    )
-    root = Path(_boxed.__file__).parents[2]
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=30)
-
-
-def test_lag_of_a_broadcast_is_found_where_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its module sits in the layers below, and is not loaded for the sake of a name."""
-    lagged = type("Lagged", (trio.TooSlowError,), {})
-    module = type(sys)("tractor.trionics._broadcast")
-    monkeypatch.delitem(sys.modules, module.__name__, raising=False)
-    assert get_err_type("Lagged") is None
-    vars(module)["Lagged"] = lagged
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    assert get_err_type("Lagged") is lagged

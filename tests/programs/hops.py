@@ -7,7 +7,7 @@ from typing import NoReturn
 import trio
 
 import tractor
-from tractor.msg._boxed import reg_err_types
+from tractor.msg._errtypes import reg_err_types
 
 
 class OutOfCheese(Exception):
@@ -34,6 +34,14 @@ async def fail(kind: str) -> NoReturn:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail, "ValueError")
             nursery.start_soon(fail, "OutOfCheese")
+    if kind == "mixed":
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail, "cause")
+            nursery.start_soon(fail, "nested")
+    if kind == "nested":
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail, "OSError")
+            nursery.start_soon(fail, "OutOfCheese")
     if kind == "cause":
         try:
             await fail("ValueError")
@@ -41,6 +49,13 @@ async def fail(kind: str) -> NoReturn:
             exc.add_note("a note from afar")
             raise LookupError("no luck") from exc
     raise ERRORS[kind]
+
+
+async def fail_unheard(register: bool) -> NoReturn:
+    """Raise what is known by name here only if asked for."""
+    if register:
+        reg_err_types([Unheard])
+    raise Unheard("no luck")
 
 
 @asynccontextmanager
@@ -93,3 +108,10 @@ async def crash_main(hops: int, kind: str) -> None:
         await fail(kind)
     async with tractor.open_nursery() as nursery:
         await nursery.run_in_actor(crash_main, name=f"hop{hops}", hops=hops - 1, kind=kind)
+
+
+async def crash_both(kinds: list[str]) -> None:
+    """Start one actor for each kind of error, which raises it."""
+    async with tractor.open_nursery() as nursery:
+        for kind in kinds:
+            await nursery.run_in_actor(fail, name=f"crash {kind}", kind=kind)

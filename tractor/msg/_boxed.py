@@ -1,18 +1,17 @@
-"""Errors of other actors: what travels (`Boxed`), what is raised here, and which names mean which types.
+"""Errors of other actors: what travels (`Boxed`), and what is raised here.
 
-An error crosses as text and facts, never as an object.  Its type crosses as a name: bare (`ValueError`) where
-every actor agrees what it means, with its module in front otherwise, so that somebody's own `ConnectionError`
-is never taken for the builtin.  `tractor.msg._errbox` puts errors into boxes and takes them out.
+An error crosses as text and facts, never as an object; its type crosses as a name (`tractor.msg._errtypes`).
+`tractor.msg._errbox` puts errors into boxes and takes them out.
 """
 
-import builtins
-import sys
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import trio
 
-from tractor import _errors
+from tractor.msg._errtypes import bare_name, is_ours, resolve
 
 __all__ = [
     "DIVIDER",
@@ -21,9 +20,7 @@ __all__ = [
     "MsgTypeError",
     "RemoteActorError",
     "StreamOverrun",
-    "get_err_type",
-    "reg_err_types",
-    "wire_name",
+    "unbox",
 ]
 
 #: The line above and below a remote traceback.
@@ -51,9 +48,15 @@ class Boxed(NamedTuple):
     sender: tuple[str, str] | None = None
     #: Further facts about the error, plain values by name.
     extra: dict[str, Any] | None = None
+    #: What `add_note()` had said of it, wherever it was.
+    notes: tuple[str, ...] = ()
+    #: What it was raised from, or while handling what, the nearest first; their tracebacks are part of `tb`.
+    causes: tuple[Boxed, ...] = ()
+    #: The members of a group; their tracebacks are part of `tb`.
+    members: tuple[Boxed, ...] = ()
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields under the names that `RemoteActorError` gives them, without `extra`."""
+        """Return the facts under the names that `RemoteActorError` gives them, without `extra`."""
         return {
             "src_uid": self.src_uid,
             "src_type_str": bare_name(self.src_type),
@@ -66,6 +69,7 @@ class Boxed(NamedTuple):
         }
 
 
+@is_ours
 class RemoteActorError(Exception):
     """A task in another actor raised; this is the report.
 
@@ -91,6 +95,7 @@ class RemoteActorError(Exception):
         self._ipc_msg = ipc_msg
         self._boxed_type = boxed_type
         self._extra_msgdata = extra_msgdata
+        self._opened: dict[str, tuple[RemoteActorError, ...]] = {}
 
     @property
     def message(self) -> str:
@@ -116,7 +121,7 @@ class RemoteActorError(Exception):
     @property
     def src_type(self) -> type[BaseException] | None:
         """The type at the origin."""
-        return None if self._ipc_msg is None else _resolve(self._ipc_msg.src_type)
+        return None if self._ipc_msg is None else resolve(self._ipc_msg.src_type)
 
     @property
     def boxed_type_str(self) -> str:
@@ -129,7 +134,7 @@ class RemoteActorError(Exception):
     def boxed_type(self) -> type[BaseException] | None:
         """The type that the last sender raised."""
         if self._boxed_type is None and self._ipc_msg is not None:
-            self._boxed_type = _resolve(self._ipc_msg.boxed_type)
+            self._boxed_type = resolve(self._ipc_msg.boxed_type)
         return self._boxed_type
 
     @property
@@ -154,6 +159,37 @@ class RemoteActorError(Exception):
         return self._ipc_msg.tb if self._ipc_msg is not None else str(self._extra_msgdata.get("tb_str", ""))
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What `add_note()` had said of it at its origin, then what those who passed it on have added."""
+        return () if self._ipc_msg is None else self._ipc_msg.notes
+
+    @property
+    def causes(self) -> tuple[RemoteActorError, ...]:
+        """What it was raised from, or while handling what, the nearest first; then those of actors that passed it on.
+
+        Each says itself where it comes from; its traceback is part of ours.
+        """
+        return self._open("causes")
+
+    @property
+    def members(self) -> tuple[RemoteActorError, ...]:
+        """The errors in it, where it is a group; each may be a group again.  Their tracebacks are part of ours."""
+        return self._open("members")
+
+    def leaves(self) -> Iterator[RemoteActorError]:
+        """Yield the members at every depth that are no groups themselves, in order; of a single error only itself."""
+        for member in self.members:
+            yield from member.leaves()
+        if not self.members:
+            yield self
+
+    def _open(self, name: str) -> tuple[RemoteActorError, ...]:
+        found = self._opened.get(name)
+        if found is None:
+            found = self._opened[name] = tuple(map(unbox, getattr(self._ipc_msg, name, ())))
+        return found
+
+    @property
     def sender(self) -> tuple[str, str] | None:
         """Uid of the actor whose message caused the error or, without such a message, that told us of it."""
         found: tuple[str, str] | None = self._fact("sender")
@@ -174,17 +210,21 @@ class RemoteActorError(Exception):
         return len(self.relay_path) > 1
 
     def unwrap(self) -> BaseException:
-        """Return a new error of the origin's type, made from the traceback text.
+        """Return a new error of the origin's type, made from the traceback text; of a group, with its members.
 
         A `RuntimeError` that names the type where that is not known here or cannot be made from a text.
         """
         text = self.tb_str or self._message
         known, name = self.src_type or self._boxed_type, self.src_type_str
         if known is not None:
+            name = known.__name__
+            members = ([member.unwrap() for member in self.members],) if self.members else ()
             try:
-                return known(text)
+                made: object = known(text, *members)
             except Exception:  # noqa: BLE001 (any constructor may refuse in its own way)
-                name = known.__name__
+                made = None
+            if isinstance(made, BaseException):
+                return made
         return RuntimeError(f"{name}: {text}")
 
     def reprol(self) -> str:
@@ -223,6 +263,7 @@ class RemoteActorError(Exception):
         return f"{title} from {self._ipc_msg.src_uid[0]!r}"
 
 
+@is_ours
 class ContextCancelled(RemoteActorError):
     """The task at the other end of a context was cancelled; `canceller` says by whom."""
 
@@ -245,6 +286,7 @@ class ContextCancelled(RemoteActorError):
         return self._extra_msgdata.get("by_deadline") is True
 
 
+@is_ours
 class MsgTypeError(RemoteActorError):
     """A payload or message does not match the type that holds for it.
 
@@ -282,6 +324,7 @@ class MsgTypeError(RemoteActorError):
         return BY_NAME.get(found, found)
 
 
+@is_ours
 class StreamOverrun(RemoteActorError, trio.TooSlowError):
     """A stream's receiver was too slow and its buffer overflowed; `sender` is whose item did not fit.
 
@@ -291,69 +334,13 @@ class StreamOverrun(RemoteActorError, trio.TooSlowError):
     __module__ = "tractor"
 
 
-_OWN: dict[str, type[BaseException]] = {
-    found.__name__: found
-    for found in (
-        *vars(_errors).values(),
-        RemoteActorError,
-        ContextCancelled,
-        MsgTypeError,
-        StreamOverrun,
-    )
-    if isinstance(found, type) and issubclass(found, BaseException)
-}
-_registered: dict[str, type[BaseException]] = {}
-
-
-def reg_err_types(exc_types: Iterable[type[BaseException]]) -> None:
-    """Let errors of these types be recognised when they come from other actors, by their `__name__`.
-
-    To be called in every actor that wants to see the type and not only its name.  A later type of the same
-    name replaces an earlier one.  `TypeError` for what is not an exception type.
-    """
-    found: list[Any] = list(exc_types)
-    for exc_type in found:
-        if not (isinstance(exc_type, type) and issubclass(exc_type, BaseException)):
-            raise TypeError(f"not an exception type: {exc_type!r}")
-    _registered.update((exc_type.__name__, exc_type) for exc_type in found)
-
-
-def get_err_type(type_name: str) -> type[BaseException] | None:
-    """Return the exception type of that name, None if there is none.
-
-    Looks among the builtins, tractor's own, trio's, bdb's and those given to `reg_err_types()`, in order.
-    """
-    places: tuple[dict[str, Any], ...] = (vars(builtins), _OWN, vars(trio), _late(type_name), _registered)
-    for place in places:
-        found = place.get(type_name)
-        if isinstance(found, type) and issubclass(found, BaseException):
-            return found
-    return None
-
-
-def _late(type_name: str) -> dict[str, Any]:
-    """Return the namespace of a module that is only worth loading, or asking, for this one name."""
-    if type_name == "BdbQuit":
-        import bdb
-
-        return vars(bdb)
-    if type_name == "Lagged":
-        # Where its module was never loaded there is nothing to compare it with.
-        return vars(sys.modules.get("tractor.trionics._broadcast", builtins))
-    return {}
-
-
-def wire_name(exc_type: type[BaseException]) -> str:
-    """Return the name under which the type travels: bare if `get_err_type()` means this very type by it."""
-    name = exc_type.__name__
-    return name if get_err_type(name) is exc_type else f"{exc_type.__module__}.{name}"
-
-
-def bare_name(name: str) -> str:
-    """Return a wire name without its module."""
-    return name.rpartition(".")[2]
-
-
-def _resolve(name: str) -> type[BaseException] | None:
-    """Return the type that a wire name means here; one with a module in front is never a builtin."""
-    return _registered.get(bare_name(name)) if "." in name else get_err_type(name)
+def unbox(boxed: Boxed) -> RemoteActorError:
+    """Return the error in the box: `ContextCancelled`, `MsgTypeError` or a plain `RemoteActorError`."""
+    kinds: dict[str, type[RemoteActorError]] = {
+        "ContextCancelled": ContextCancelled,
+        "MsgTypeError": MsgTypeError,
+    }
+    exc = kinds.get(boxed.boxed_type, RemoteActorError)(boxed.message, boxed)
+    # Not as keyword arguments: the names are the peer's choice.
+    exc._extra_msgdata = dict(boxed.extra or {})
+    return exc

@@ -2,23 +2,26 @@
 
 import re
 import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from tractor.msg._boxed import (
-    DIVIDER,
-    Boxed,
-    ContextCancelled,
-    MsgTypeError,
-    RemoteActorError,
-    wire_name,
-)
+import trio
+
+from tractor._errors import ActorFailure, TransportClosed
+from tractor.msg._boxed import DIVIDER, Boxed, RemoteActorError, unbox
+from tractor.msg._errtypes import wire_name
 
 __all__ = ["pack_error", "shrink_error", "unpack_error"]
 
 #: Most characters of a traceback and of everything else: an error must never be too big to be sent.
 _TB_LIMIT = 1_000_000
 _TEXT_LIMIT = 64_000
+#: The same for each text of what an error is made of, causes and members of a group, and about that of all of them.
+_PART_LIMIT, _PARTS_LIMIT = 2_000, 200_000
+#: How many of those an error has in all, beside or below one another, and how many notes each of them has.
+_PARTS, _WIDTH, _DEPTH, _NOTES = 200, 100, 8, 20
 #: Up to how many items of a dict are described one by one.
 _FEW = 50
 #: The group limits of the traceback module hide what went wrong in larger nurseries.
@@ -32,6 +35,24 @@ _NOT_EXTRA = frozenset({"canceller", "sender", "tb_str", "cid"})
 type _Uid = tuple[str, str]
 
 
+class _Room:
+    """How many parts of an error there is still room for."""
+
+    def __init__(self) -> None:
+        self._errors = _PARTS
+        self._text = _PARTS_LIMIT
+
+    def take(self) -> bool:
+        """Take the room for one part, if there is any."""
+        self._errors -= 1
+        return self._errors >= 0 and self._text >= 0
+
+    def note(self, part: Boxed) -> Boxed:
+        """Count what a part says."""
+        self._text -= len(part.message) + len(part.tb) + sum(map(len, part.notes))
+        return part
+
+
 def pack_error(
     exc: BaseException,
     uid: _Uid,
@@ -43,35 +64,132 @@ def pack_error(
 
     A plain `RemoteActorError` that came from another actor is passed on: its origin stays, `uid` is added to
     the path and a few lines to the traceback.  Anything else has its origin here; a `ContextCancelled` or
-    `MsgTypeError` that came from elsewhere too, but keeps traceback, canceller and other facts.
+    `MsgTypeError` that came from elsewhere too, but keeps traceback, canceller and other facts.  Notes, causes and
+    the members of a group go along as far as there is room: 200 errors, 8 deep.
 
     `canceller` stands in for that of `exc`, and `extra` adds to its facts.  Values there that cannot travel
     are sent as their `repr`.  Never raises, whatever the methods of `exc` do.
     """
     received = exc._ipc_msg if isinstance(exc, RemoteActorError) else None
-    facts = exc.msgdata if isinstance(exc, RemoteActorError) else {}
-    here = Boxed(
-        src_uid=uid,
-        src_type=wire_name(type(exc)),
-        boxed_type=wire_name(type(exc)),
-        relay_path=(uid,),
-        message=_clip(_message(exc), _TEXT_LIMIT),
+    boxed = _pack(exc, uid, _Room(), _DEPTH, _TEXT_LIMIT)
+    return boxed._replace(
         tb=_clip(_traceback(exc, received, uid), _TB_LIMIT),
-        canceller=_uid(canceller or facts.get("canceller")),
-        sender=_uid(received.sender if received is not None else facts.get("sender")),
+        canceller=_uid(canceller or boxed.canceller),
         extra=_extra(exc, extra),
     )
-    if received is None or type(exc) is not RemoteActorError:
+
+
+def _pack(
+    exc: BaseException, uid: _Uid, room: _Room, depth: int, text_limit: int, *, in_chain: bool = False
+) -> Boxed:
+    """Box `exc` without its traceback and without further facts; without its causes if it is one `in_chain` of them."""
+    received = exc._ipc_msg if isinstance(exc, RemoteActorError) else None
+    facts = exc.msgdata if isinstance(exc, RemoteActorError) else {}
+    name = wire_name(type(exc))
+    members, left_out = _pack_parts(_members(exc), uid, room, depth)
+    causes, _ = ((), 0) if in_chain else _pack_parts(_causes(exc), uid, room, depth, in_chain=True)
+    here = Boxed(
+        src_uid=uid,
+        src_type=name,
+        boxed_type=name,
+        relay_path=(uid,),
+        message=_clip(_message(exc), text_limit),
+        tb="",
+        canceller=_uid(facts.get("canceller")),
+        sender=_uid(received.sender if received is not None else facts.get("sender")),
+        notes=(*_notes(exc), *([f"[… {left_out} more errors left out …]"] if left_out else [])),
+        causes=causes,
+        members=members,
+    )
+    if received is None:
+        return here
+    here = here._replace(
+        notes=(*received.notes, *here.notes),
+        causes=(*_trim(received.causes, room, depth), *causes),
+        members=_trim(received.members, room, depth),
+    )
+    if type(exc) is not RemoteActorError:
         return here
     return here._replace(
         src_uid=received.src_uid, src_type=received.src_type, relay_path=(*received.relay_path, uid)
     )
 
 
+def _pack_parts(
+    parts: Iterable[BaseException], uid: _Uid, room: _Room, depth: int, *, in_chain: bool = False
+) -> tuple[tuple[Boxed, ...], int]:
+    """Box parts of an error; return how many were left out, too."""
+    found = list(parts)
+    packed: list[Boxed] = []
+    while depth > 0 and len(packed) < min(len(found), _WIDTH) and room.take():
+        part = _pack(found[len(packed)], uid, room, depth - 1, _PART_LIMIT, in_chain=in_chain)
+        packed.append(room.note(part))
+    return tuple(packed), len(found) - len(packed)
+
+
+def _members(exc: BaseException) -> tuple[BaseException, ...]:
+    if not isinstance(exc, BaseExceptionGroup):
+        return ()
+    # Not by way of attributes, which a subclass may have redefined.
+    found: tuple[BaseException, ...] = BaseExceptionGroup.exceptions.__get__(exc)
+    return found
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield what a traceback would show above `exc`, the nearest first; a cancellation is no cause."""
+    seen = {id(exc)}
+    while True:
+        before = exc.__cause__
+        if before is None and not exc.__suppress_context__:
+            before = exc.__context__
+        if before is None or id(before) in seen:
+            return
+        seen.add(id(before))
+        exc = before
+        if not isinstance(exc, trio.Cancelled):
+            yield exc
+
+
+def _notes(exc: BaseException) -> list[str]:
+    notes: list[str] = []
+    # There may be none, and they may be anything.
+    with suppress(Exception):
+        notes.extend(_clip(str(note), _PART_LIMIT) for note in list(exc.__notes__)[:_NOTES])
+    return notes
+
+
+def _trim(boxes: tuple[Boxed, ...], room: _Room, depth: int) -> tuple[Boxed, ...]:
+    """Return what there is room for of parts that have come from another actor."""
+    kept: list[Boxed] = []
+    while depth > 0 and len(kept) < min(len(boxes), _WIDTH) and room.take():
+        boxed = _tuples(boxes[len(kept)])
+        boxed = room.note(
+            boxed._replace(
+                message=_clip(boxed.message, _PART_LIMIT),
+                tb=_clip(boxed.tb, _PART_LIMIT),
+                extra=None,
+                notes=tuple(_clip(note, _PART_LIMIT) for note in boxed.notes[:_NOTES]),
+            )
+        )
+        kept.append(
+            boxed._replace(
+                causes=_trim(boxed.causes, room, depth - 1), members=_trim(boxed.members, room, depth - 1)
+            )
+        )
+    return tuple(kept)
+
+
 def shrink_error(boxed: Boxed, size: int) -> Boxed:
     """Return the same report in at most about `size` bytes: texts are cut, further facts left out."""
     room = size // 16
-    return boxed._replace(message=_clip(boxed.message, room), tb=_clip(boxed.tb, room), extra=None)
+    return boxed._replace(
+        message=_clip(boxed.message, room),
+        tb=_clip(boxed.tb, room),
+        extra=None,
+        notes=(),
+        causes=(),
+        members=(),
+    )
 
 
 def unpack_error(boxed: Boxed, *, sender: _Uid | None = None, cid: Any = None) -> RemoteActorError:
@@ -79,20 +197,25 @@ def unpack_error(boxed: Boxed, *, sender: _Uid | None = None, cid: Any = None) -
 
     `sender` is the actor it came from, for errors that name no other, and `cid` the dialog it came on.
     """
-    boxed = boxed._replace(
+    boxed, room = _tuples(boxed), _Room()
+    if boxed.causes or boxed.members:
+        boxed = boxed._replace(
+            members=_trim(boxed.members, room, _DEPTH), causes=_trim(boxed.causes, room, _DEPTH)
+        )
+    exc = unbox(boxed)
+    exc._extra_msgdata |= {"sender": sender, "cid": cid}
+    return exc
+
+
+def _tuples(boxed: Boxed) -> Boxed:
+    """Return the box with its uids and notes as tuples: some codecs deliver lists."""
+    return boxed._replace(
         src_uid=_uid(boxed.src_uid),
         relay_path=tuple(map(_uid, boxed.relay_path)) or (_uid(boxed.src_uid),),
         canceller=_uid(boxed.canceller),
         sender=_uid(boxed.sender),
+        notes=tuple(boxed.notes),
     )
-    kinds: dict[str, type[RemoteActorError]] = {
-        "ContextCancelled": ContextCancelled,
-        "MsgTypeError": MsgTypeError,
-    }
-    exc = kinds.get(boxed.boxed_type, RemoteActorError)(boxed.message, boxed)
-    # Not as keyword arguments: the names are the peer's choice.
-    exc._extra_msgdata = {**(boxed.extra or {}), "sender": sender, "cid": cid}
-    return exc
 
 
 def _message(exc: BaseException) -> str:
@@ -163,13 +286,18 @@ def _clip(text: str, limit: int) -> str:
 
 
 def _uid(value: Any) -> Any:
-    """Return a uid as a tuple: some codecs deliver lists."""
     return None if value is None else tuple(value)
 
 
 def _extra(exc: BaseException, extra: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the facts that have no field of their own, as values that can travel."""
-    known = exc._extra_msgdata if isinstance(exc, RemoteActorError) else {}
+    known: dict[str, Any] = {}
+    if isinstance(exc, RemoteActorError):
+        known = exc._extra_msgdata
+    elif isinstance(exc, ActorFailure):
+        known = {"name": exc.name, "where": exc.where, "exit": exc.exit and str(exc.exit)}
+    elif isinstance(exc, TransportClosed):
+        known = {"peer": exc.peer, "exit": exc.exit and str(exc.exit)}
     facts = {**{name: value for name, value in known.items() if name not in _NOT_EXTRA}, **(extra or {})}
     return {_clip(str(name), _TEXT_LIMIT): _sendable(value) for name, value in facts.items()} or None
 
