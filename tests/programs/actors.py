@@ -5,6 +5,7 @@ Kept apart from the tests, so that a child need not import pytest to find them.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 import trio
 
 import tractor
+from tractor.ipc._transport import SocketTransport
 
 
 async def add(a: int, b: int) -> int:
@@ -94,6 +96,14 @@ async def sleep_forever() -> NoReturn:
 async def block(seconds: float = 60.0) -> None:
     """Sleep in C code: the loop does not turn."""
     time.sleep(seconds)
+
+
+async def break_channel() -> None:
+    """Shut the connection to the parent down, and block the loop: this actor does not notice what it has done."""
+    channel = tractor.current_actor().get_parent().chan
+    assert isinstance(channel.transport, SocketTransport)
+    channel.transport._sock.shutdown(socket.SHUT_RDWR)
+    time.sleep(60)
 
 
 async def spin() -> NoReturn:

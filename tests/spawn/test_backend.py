@@ -265,6 +265,29 @@ async def test_no_child_holds_the_channel_of_another(backend: str) -> None:
         assert second.channel.connected()
 
 
+async def test_a_child_lets_go_of_its_lifeline_when_it_dies(backend: str) -> None:
+    """And not before; so the parent can tell its death from the loss of the channel alone."""
+    async with open_child(backend) as running:
+        assert not running.child.has_let_go()
+        await running.wait_up()
+        assert not running.child.has_let_go()
+        running.child.kill()
+        with trio.fail_after(SOON):
+            while not running.child.has_let_go():
+                await trio.sleep(0.001)
+        await running.wait_end()
+        assert running.child.has_let_go()
+
+
+async def test_a_child_that_was_hung_up_on_has_let_go(backend: str) -> None:
+    """Nothing will be seen there any more; its end is near anyway."""
+    async with open_child(backend) as running:
+        await running.wait_up()
+        running.child.hang_up()
+        assert running.child.has_let_go()
+        await running.wait_end()
+
+
 async def test_many_at_once(backend: str) -> None:
     """Starting them together is not slower than one after the other, and none is mixed up with another."""
     names: list[str] = []

@@ -45,6 +45,8 @@ class FakeChild:
         self.exit: Exit | None = None
         self.steps: list[tuple[str, float]] = []
         self.ended = trio.Event()
+        #: Whether its end of the lifeline is closed; set by a test for a body that takes long to die.
+        self.let_go = False
         self._obeys = obeys
 
     def _take(self, step: str) -> None:
@@ -59,7 +61,12 @@ class FakeChild:
 
     def hang_up(self) -> None:
         """Take the step."""
+        self.let_go = True
         self._take("hang up")
+
+    def has_let_go(self) -> bool:
+        """Tell whether the lifeline is closed, at either end."""
+        return self.let_go or self.exit is not None
 
     def interrupt(self) -> None:
         """Take the step."""
@@ -469,14 +476,70 @@ def test_a_living_child_whose_channel_breaks_is_ended() -> None:
             await world.child.up.wait()
             portal = world.child.portal
             assert portal is not None
-            with pytest.raises(TransportClosed):
+            with pytest.raises(TransportClosed) as caught:
                 await portal.run_from_ns("any", "thing")
-            # A moment is given to the news of its death, which would be the usual reason.
-            assert trio.current_time() == pytest.approx(6, abs=0.1)
+            assert trio.current_time() == pytest.approx(5, abs=0.1)
+            assert caught.value.exit is None
             await world.child.gone.wait()
-            assert trio.current_time() < 6 + GRACE + 0.1
+            assert trio.current_time() < 5 + GRACE + 0.1
             assert isinstance(world.child.failure, ActorFailure)
             assert "its channel broke" in world.child.failure.message
+
+    run(main)
+
+
+@pytest.mark.parametrize("sign", ["lifeline", "farewell"])
+def test_a_child_that_takes_long_to_die_is_waited_for(sign: str) -> None:
+    """Not longer than a second, in which it has let go of its lifeline or said goodbye: the news of its exit is on its way."""
+
+    async def die_slowly(world: World) -> None:
+        await world.come_up()
+        await trio.sleep(5)
+        if sign == "farewell":
+            world.say_bye("interrupted")
+            await wait_all_tasks_blocked()
+        else:
+            world.body.let_go = True
+        world.there.abort()
+        await trio.sleep(0.7)
+        world.body.end(Exit("died", -9))
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with open_world(die_slowly) as world:
+            await world.child.up.wait()
+            portal = world.child.portal
+            assert portal is not None
+            with pytest.raises(TransportClosed) as caught:
+                await portal.run_from_ns("any", "thing")
+            assert trio.current_time() == pytest.approx(5.7, abs=0.1)
+            assert caught.value.exit is not None
+            assert caught.value.exit.code == -9
+
+    run(main)
+
+
+def test_a_child_that_does_not_come_to_die_is_not_waited_for_for_ever() -> None:
+    """It has let go of everything, as one does that executes another program."""
+
+    async def change(world: World) -> None:
+        await world.come_up()
+        await trio.sleep(5)
+        world.body.let_go = True
+        world.there.abort()
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with open_world(change, obeys=("kill",)) as world:
+            await world.child.up.wait()
+            portal = world.child.portal
+            assert portal is not None
+            with pytest.raises(TransportClosed):
+                await portal.run_from_ns("any", "thing")
+            assert trio.current_time() == pytest.approx(6, abs=0.1)
+            await world.child.gone.wait()
+            assert world.child.failure is not None
+            assert world.child.failure.exit == Exit("killed", -9)
 
     run(main)
 

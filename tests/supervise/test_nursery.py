@@ -393,6 +393,22 @@ async def test_an_actor_that_dies_in_a_call(
     assert isinstance(caught.value.__cause__, tractor.TransportClosed)
 
 
+async def test_an_actor_that_lives_without_its_channel(each_link: str, transport: str) -> None:
+    """Whoever waits on it is told at once, for there is no news of its death to wait for; then it is interrupted."""
+    with pytest.raises(tractor.ActorFailure, match="its channel broke: exited cleanly") as caught:
+        async with tractor.open_nursery(grace=0.2, enable_transports=[transport]) as nursery:
+            portal = await start(nursery)
+            assert await portal.run(actors.add, a=1, b=2) == 3
+            began = trio.current_time()
+            with pytest.raises(tractor.TransportClosed) as told:
+                await portal.run(actors.break_channel)
+            assert trio.current_time() - began < SOON / 4
+            assert told.value.exit is None
+            assert is_alive(portal.aid.pid or 0)
+            raise told.value
+    assert caught.value.__cause__ is told.value
+
+
 async def test_an_idle_actor_that_dies_ends_the_block(each_link: str) -> None:
     """Nobody was waiting on it: the body is cancelled, siblings are ended, the failure is raised bare."""
     with trio.fail_after(SOON + 5):

@@ -20,6 +20,7 @@ from tractor.ipc import _uds
 from tractor.ipc._addr import UDSAddress
 from tractor.log import get_logger
 from tractor.runtime._actor import Actor
+from tractor.trionics._forks import close_in_forks
 
 log = get_logger(__name__)
 
@@ -38,6 +39,8 @@ class Warden:
     """
 
     def __init__(self, lifeline: socket.socket, parent_pid: int) -> None:
+        # Its other end tells the parent that this process is gone, whatever forks of it are left.
+        close_in_forks(lifeline)
         self._lifeline = lifeline
         self._parent_pid = parent_pid
         self._actor: Actor | None = None

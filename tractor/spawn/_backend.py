@@ -43,6 +43,9 @@ class Child(Protocol):
     def hang_up(self) -> None:
         """Close the lifeline: the child's warden cancels it, whatever its loop is doing."""
 
+    def has_let_go(self) -> bool:
+        """Whether the child's end of the lifeline is closed: it is gone or going. Also true once we have hung up."""
+
     def interrupt(self) -> None:
         """Interrupt the running code."""
 

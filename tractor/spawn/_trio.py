@@ -44,6 +44,15 @@ class ProcessChild:
             trio.lowlevel.notify_closing(self._lifeline)
             self._lifeline.close()
 
+    def has_let_go(self) -> bool:
+        """Whether nobody is left at the other end of the lifeline; a child never writes to it."""
+        try:
+            return not self._lifeline.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def interrupt(self) -> None:
         """Send SIGINT."""
         self._process.send_signal(signal.SIGINT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -27,11 +26,12 @@ from tractor.runtime._handshake import Refused, hear_hello, say_hello
 from tractor.runtime._portal import Portal
 from tractor.spawn._backend import Backend, Child, ChildSpec
 from tractor.supervise._lifecycle import Phase, Rung, Sign, ladder, shrunk_grace, step
+from tractor.supervise._verdict import find_verdict, is_dying, left_as_asked, was_interrupted
 
 log = get_logger(__name__)
 
-#: Seconds after the loss of a child's channel in which those who wait on it are not told yet: with the news of its
-#: exit, which is on its way where the process is dying, they can be told how it ended.
+#: Seconds after the loss of a dying child's channel in which those who wait on it are not told yet: with the news of its
+#: exit, which is on its way, they can be told how it ended.
 _EXIT_NEWS = 1.0
 #: Seconds in which what a child sent before its exit must have been read.
 _DRAIN = 0.2
@@ -178,7 +178,7 @@ class SupervisedChild:
         except trio.TooSlowError:
             self._fail_boot(f"it did not say hello within {self._boot_timeout} s")
         except Refused as exc:
-            await self._wait_exit()
+            await self._hear_exit()
             self._note_failed_boot(exc.bye)
         except TransportClosed:
             await self._wait_exit()
@@ -217,11 +217,19 @@ class SupervisedChild:
             self.end_soon("its channel is lost")
 
     async def _wait_exit(self) -> None:
-        """Give the news of the exit a moment to arrive, so that waiters learn how the child ended."""
+        """Give the news of the exit a moment to arrive, so that waiters learn how the child ended.
+
+        There is none to wait for where only the channel has broken: they are told at once.
+        """
+        assert self._channel is not None
+        assert self._child is not None
+        if self._bye is not None or await is_dying(self._child, self.exited):
+            await self._hear_exit()
+        self._channel.exit = self._verdict()
+
+    async def _hear_exit(self) -> None:
         with trio.move_on_after(_EXIT_NEWS, shield=True):
             await self.exited.wait()
-        if self._channel is not None:
-            self._channel.exit = self._verdict()
 
     def _note_failed_boot(self, bye: Bye) -> None:
         self._fail_boot(f"it failed to boot: {bye.detail}" if bye.detail else "it failed to boot")
@@ -241,10 +249,12 @@ class SupervisedChild:
 
     def _verdict(self) -> Exit | None:
         """How it ended, with what it said itself when it left."""
+        return find_verdict(self.exit, self._bye)
+
+    @property
+    def _bye(self) -> Bye | None:
         bye = self._channel.bye if self._channel is not None else None
-        if self.exit is not None and isinstance(bye, Bye) and not self.exit.detail:
-            return replace(self.exit, detail=": ".join(part for part in (bye.how, bye.detail) if part))
-        return self.exit
+        return bye if isinstance(bye, Bye) else None
 
     # End.
 
@@ -353,23 +363,18 @@ class SupervisedChild:
 
     def _note_departure(self, message: str) -> None:
         """A child that leaves although nobody asked it to has failed; the nursery learns of it at once."""
-        if self.phase in (Phase.BOOTING, Phase.UP) and self.failure is None and not self._left_as_asked():
+        if (
+            self.phase in (Phase.BOOTING, Phase.UP)
+            and self.failure is None
+            and not left_as_asked(self.exit, self._bye)
+        ):
             self.failure = self._new_failure(message)
             self._on_change(self)
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether a signal to its own process ended it, such as Ctrl-C in a terminal that it shares with us."""
-        bye = self._channel.bye if self._channel is not None else None
-        if isinstance(bye, Bye):
-            return bye.how == "interrupted"
-        return self.exit is not None and self.exit.code in (-signal.SIGINT, 128 + signal.SIGINT)
-
-    def _left_as_asked(self) -> bool:
-        """Whether it ended in order because somebody, not necessarily we, asked its actor to."""
-        bye = self._channel.bye if self._channel is not None else None
-        crashed = self.exit is not None and self.exit.code
-        return isinstance(bye, Bye) and bye.how == "cancelled" and not crashed
+        """Whether a signal to its own process ended it."""
+        return was_interrupted(self.exit, self._bye)
 
 
 class _FirstHand:
