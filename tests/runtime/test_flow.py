@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from tractor.runtime._flow import BUFFER_ITEMS, OVERFLOW_ITEMS, WINDOW_BYTES, Credit, Inbox
+from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS, OVERFLOW_ITEMS, WINDOW_BYTES, Credit, Inbox
 
 CREDITED = 2
 
@@ -18,8 +18,17 @@ class Bench:
 
     def __init__(self) -> None:
         self.given: list[tuple[int, int]] = []
-        self.inbox = Inbox(lambda items, size: self.given.append((items, size)))
+        self.crowds: list[int] = []
+        self.inbox = Inbox(
+            lambda items, size: self.given.append((items, size)), lambda: self.crowds.append(1)
+        )
         self.inbox.begin()
+        self.open()
+
+    def open(self, capacity: int = BUFFER_ITEMS, spare: int = 0) -> None:
+        """Open a stream at this side."""
+        self.inbox.opened, self.inbox.capacity, self.inbox.spare = True, capacity, spare
+        self.inbox.window = capacity
 
     def put(self, *numbers: int, credited: int = 0) -> bool:
         """Put numbered items; return whether the last one was taken."""
@@ -105,7 +114,7 @@ TURNS = st.lists(st.sampled_from(["open", "item", "stop", "take", "next", "finis
 def test_the_nth_stream_reads_what_the_nth_sent(turns: list[str]) -> None:
     """Whatever the order in which both sides open, send, take and close; a model with a list per stream agrees."""
     bench = Bench()
-    bench.inbox = Inbox(lambda items, size: None)
+    bench.inbox = Inbox(lambda items, size: None, lambda: None)
     sent: list[list[int]] = []
     stopped: list[bool] = []
     reading, taken, finished, number = 0, 0, False, 0
@@ -138,9 +147,9 @@ def test_the_nth_stream_reads_what_the_nth_sent(turns: list[str]) -> None:
 
 
 def test_credit_is_given_back_in_lots() -> None:
-    """When half of the buffer, or half of the window in bytes, was taken; items without credit owe nothing."""
+    """When half of the window, in items or in bytes, was taken; items without credit owe nothing."""
     bench = Bench()
-    bench.inbox.capacity = 10
+    bench.inbox.window = 10
     bench.put(*range(10), credited=CREDITED)
     for _ in range(4):
         bench.inbox.pop()
@@ -160,7 +169,7 @@ def test_credit_is_given_back_in_lots() -> None:
 async def test_an_item_for_somebody_who_waits_is_owed_at_once() -> None:
     """It never sees the buffer. Waiting tasks are served in the order they came."""
     bench = Bench()
-    bench.inbox.capacity = 2
+    bench.inbox.window = 2
     got: list[tuple[str, bytes]] = []
 
     async def take(name: str) -> None:
@@ -246,14 +255,99 @@ async def test_an_error_pre_empts_what_is_buffered() -> None:
 def test_discarding_drops_but_gives_credit_back() -> None:
     """The sender must be able to come to its end."""
     bench = Bench()
-    bench.inbox.capacity = 4
+    bench.inbox.window = 4
     bench.put(1, 2, credited=CREDITED)
     bench.inbox.discard()
     assert bench.given == [(2, 2)]
-    assert bench.put(*range(1000))
     assert bench.put(*range(10), credited=CREDITED)
     assert sum(items for items, _ in bench.given) == 12
     assert bench.drain() == []
+
+
+@pytest.mark.parametrize("buffered", [0, 1, 64])
+def test_who_sends_without_credit_to_a_side_that_drops_it_is_told_to_go_on(buffered: int) -> None:
+    """In lots, and not to the last item; of those that were buffered, too."""
+    bench = Bench()
+    bench.put(*range(buffered))
+    bench.inbox.discard()
+    assert bench.put(*range(1000))
+    told = [items for items, size in bench.given if not size]
+    assert len(told) == len(bench.given) <= 2 * 1064 // BUFFER_ITEMS
+    assert 0 <= buffered + 1000 - sum(told) < BUFFER_ITEMS // 2
+
+
+def test_the_rest_of_a_stream_that_was_closed_here_is_dropped_in_silence() -> None:
+    """Who sends it knows that the stream was opened, and waits for nothing."""
+    bench = Bench()
+    bench.inbox.next(trio.ClosedResourceError())
+    bench.inbox.discard()
+    assert bench.put(*range(1000))
+    assert bench.given == []
+
+
+def test_a_spare_takes_what_was_under_way() -> None:
+    """So many beyond the buffer, and no more."""
+    bench = Bench()
+    bench.open(capacity=1, spare=10)
+    assert bench.put(*range(11))
+    assert not bench.put(0)
+    assert bench.drain() == list(range(11))
+    assert bench.crowds == []
+
+
+def test_a_side_without_a_stream_says_when_it_gets_crowded() -> None:
+    """It holds what a sender that has heard nothing may send."""
+    bench = Bench()
+    bench.inbox.next(trio.ClosedResourceError())
+    bench.inbox.begin()
+    assert bench.put(*range(BUFFER_ITEMS))
+    assert bench.crowds == []
+    assert bench.put(*range(BUFFER_ITEMS, AHEAD_ITEMS))
+    assert len(bench.crowds) == AHEAD_ITEMS - BUFFER_ITEMS
+    assert not bench.put(0)
+    assert bench.drain() == list(range(AHEAD_ITEMS))
+
+
+def test_items_of_later_streams_are_bounded() -> None:
+    """By the same; however many streams these are."""
+    bench = Bench()
+    for n in range(AHEAD_ITEMS // 2):
+        bench.inbox.end()
+        bench.inbox.begin()
+        assert bench.put(n)
+    bench.put(0)
+    assert not bench.put(0)
+    assert bench.crowds == []
+    bench.inbox.next(trio.ClosedResourceError())
+    assert bench.drain() == [0]
+
+
+def test_streams_that_nobody_reads_cost_nothing() -> None:
+    """However often the peer opens and closes one."""
+    bench = Bench()
+    bench.put(1)
+    for _ in range(10_000):
+        bench.inbox.end()
+        bench.inbox.begin()
+    bench.put(2)
+    bench.inbox.end()
+    assert len(bench.inbox._later) <= 3
+    assert bench.drain() == [1]
+    for _ in range(10_000):
+        assert bench.inbox.ended
+        assert bench.drain() == []
+        bench.inbox.next(trio.ClosedResourceError())
+    assert (bench.drain(), bench.inbox.ended) == ([2], True)
+
+
+def test_closing_forgets_what_the_stream_was_opened_with() -> None:
+    """Until the next is opened this side has the buffer of one that has opened none."""
+    bench = Bench()
+    bench.open(capacity=1000)
+    bench.inbox.next(trio.ClosedResourceError())
+    bench.inbox.begin()
+    assert bench.put(*range(BUFFER_ITEMS + 1))
+    assert len(bench.crowds) == 1
 
 
 async def wait_and_note(credit: Credit, note: Callable[[], None]) -> None:

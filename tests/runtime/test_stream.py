@@ -243,11 +243,11 @@ async def test_an_item_that_cannot_be_sent_costs_nothing(
         ):
             await stream.send(0)
             assert await stream.receive() == 0
-            before = (ctx._credit.items, ctx._credit.bytes)
+            before = (ctx._outflow.credit.items, ctx._outflow.credit.bytes)
             for _ in range(20):
                 with pytest.raises(error, match=text):
                     await stream.send(item)
-            assert (ctx._credit.items, ctx._credit.bytes) == before
+            assert (ctx._outflow.credit.items, ctx._outflow.credit.bytes) == before
             await stream.send(1)
             assert await stream.receive() == 1
 
@@ -258,13 +258,13 @@ async def test_a_send_that_is_cancelled_costs_nothing() -> None:
         async with pair.portal.open_context(echo) as (ctx, _), ctx.open_stream(backpressure=True) as stream:
             await stream.send("first")
             assert await stream.receive() == "first"
-            before = (ctx._credit.items, ctx._credit.bytes)
+            before = (ctx._outflow.credit.items, ctx._outflow.credit.bytes)
             for _ in range(5):
                 with trio.CancelScope() as scope:
                     scope.cancel()
                     await stream.send("given up")
                 assert scope.cancelled_caught
-            assert (ctx._credit.items, ctx._credit.bytes) == before
+            assert (ctx._outflow.credit.items, ctx._outflow.credit.bytes) == before
             await stream.send("last")
             assert await stream.receive() == "last"
 

@@ -10,7 +10,7 @@ from typing import Any, overload
 import trio
 
 from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError
-from tractor.runtime._flow import BUFFER_ITEMS, WINDOW_BYTES, WINDOW_ITEMS
+from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS, WINDOW_BYTES, WINDOW_ITEMS
 from tractor.runtime._link import Link
 from tractor.runtime._reasons import make_cancel
 from tractor.runtime._stream import MsgStream
@@ -178,25 +178,28 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         `msg_buffer_size`: items held for this side before the sender is slowed down (1024, and about 1 MiB) or, without
         backpressure, has overrun it (64).
         `backpressure`: `send` waits until the receiver has room, in both directions, whichever side asks for it;
-        nothing is lost and memory stays bounded. A sender that has not asked for it itself may have begun before it
-        hears of it. Without it a full buffer ends the context with `StreamOverrun`,
-        or drops items where the receiver says `allow_overruns=True`.
+        nothing is lost and memory stays bounded. A sender that has not asked for it itself sends at most 192 items
+        before it has heard how the other side opens its stream; those are taken. Without backpressure a full buffer
+        ends the context with `StreamOverrun`, or drops items where the receiver says `allow_overruns=True`.
 
         Raises `RuntimeError` before `started()`, after `cancel()` and while a stream is open here; the remote error
         once the context has one.
         """
         self._check_stream_may_open()
         inbox = self._inbox
-        self._credit_needed = self._credit_needed or backpressure
-        inbox.capacity = msg_buffer_size or (WINDOW_ITEMS if self._credit_needed else BUFFER_ITEMS)
+        credited = self._outflow.credited = self._outflow.credited or backpressure
+        inbox.opened = True
+        inbox.spare = AHEAD_ITEMS if credited else 0
+        inbox.capacity = msg_buffer_size or (WINDOW_ITEMS if credited else BUFFER_ITEMS)
         inbox.allow_overruns = allow_overruns or self._allow_overruns
-        grant = max(inbox.capacity - self._granted, 0)
-        size = 0 if self._granted else WINDOW_BYTES
-        self._granted += grant
+        grant = max(inbox.capacity - inbox.window, 0)
+        size = 0 if inbox.window else WINDOW_BYTES
+        inbox.window += grant
         # An endpoint that has returned already left what it sent, and takes nothing.
         if self._dialog.may_send(Kind.STREAM):
             self.grant(Kind.STREAM, Flag.BACKPRESSURE if backpressure else 0, grant, size)
-        self._credit.closed = inbox.ended
+            self._outflow.open(ended=inbox.ended)
+        self._end_patience()
         self._stream = stream = MsgStream(self)
         try:
             yield stream

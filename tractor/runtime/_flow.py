@@ -19,8 +19,12 @@ WINDOW_ITEMS = 1024
 OVERFLOW_ITEMS = 616
 #: Bytes that a sender with backpressure may have under way; one item may overdraw it.
 WINDOW_BYTES = 1024 * 1024
+#: Items that a sender without backpressure sends before it has heard that the other side has opened its stream: so
+#: many may be under way when that side asks for backpressure, and it takes them whatever its buffer is.
+AHEAD_ITEMS = 3 * BUFFER_ITEMS
 
-#: Body of STREAM and CREDIT frames: so many more items, and bytes, may be sent.
+#: Body of STREAM and CREDIT frames: so many more items, and bytes, may be sent. CREDIT for no bytes is about items that
+#: needed none: the other side, which has no stream open, has dropped them.
 CREDIT = struct.Struct("<II")
 
 
@@ -30,11 +34,45 @@ class Inbox:
     Each side may open one stream after another; the nth of this side reads what the nth of the peer has sent, and
     nothing else, whatever their frames have met on their way.
 
-    `give_back(items, bytes)` is called when enough credited items were taken for the sender to get credit again.
+    `give_back(items, bytes)` is called when enough credited items were taken for the sender to get credit again;
+    `crowded()` when items have come for which there is little room as long as this side has opened no stream.
     """
 
-    def __init__(self, give_back: Callable[[int, int], None]) -> None:
+    __slots__ = (
+        "_ahead",
+        "_crowded",
+        "_dropped",
+        "_finished",
+        "_give_back",
+        "_later",
+        "_overflow",
+        "_owed_bytes",
+        "_owed_items",
+        "allow_overruns",
+        "allowed_bytes",
+        "allowed_items",
+        "capacity",
+        "discarding",
+        "ended",
+        "error",
+        "items",
+        "opened",
+        "spare",
+        "waiters",
+        "window",
+    )
+
+    def __init__(self, give_back: Callable[[int, int], None], crowded: Callable[[], None]) -> None:
+        #: Whether this side has a stream open.
+        self.opened = False
         self.capacity = BUFFER_ITEMS
+        #: Items under way and here that the sender was ever given credit for.
+        self.window = 0
+        #: How many items and bytes of these it may still send.
+        self.allowed_items = 0
+        self.allowed_bytes = 0
+        #: Items without credit that are taken all the same when the buffer is full.
+        self.spare = AHEAD_ITEMS - BUFFER_ITEMS
         self.allow_overruns = False
         #: Whether nobody will take items any more: they are dropped on arrival.
         self.discarding = False
@@ -47,13 +85,21 @@ class Inbox:
         self._overflow: deque[tuple[Buffer, int]] = deque(maxlen=OVERFLOW_ITEMS)
         #: By how many streams the peer is ahead of this side; -1 while it has not opened the one that is read here.
         self._ahead = -1
-        #: Items of streams that this side will read later, with None for the end of each.
-        self._later: deque[tuple[Buffer, int] | None] = deque()
+        #: Items of streams that this side will read later, and numbers: so many of them end here.
+        self._later: deque[tuple[Buffer, int] | int] = deque()
         #: Whether the peer will open no more streams.
         self._finished = False
         self._give_back = give_back
+        self._crowded = crowded
         self._owed_items = 0
         self._owed_bytes = 0
+        #: Items without credit that were dropped since the sender was last told to go on.
+        self._dropped = 0
+
+    def allow(self, items: int, size: int) -> None:
+        """The sender is given credit."""
+        self.allowed_items += items
+        self.allowed_bytes += size
 
     def put(self, body: Buffer, credited: int) -> bool:
         """Add an item; False when there is no room for it."""
@@ -74,6 +120,11 @@ class Inbox:
             self.items.append((body, credited))
         elif self.allow_overruns:
             self._overflow.append((body, credited))
+        elif self.spare > 0:
+            self.spare -= 1
+            self.items.append((body, credited))
+            if not self.opened:
+                self._crowded()
         else:
             return False
         return True
@@ -81,13 +132,22 @@ class Inbox:
     def _put_aside(self, body: Buffer, credited: int) -> bool:
         """Drop an item that nobody will read, or keep it for a later stream of this side."""
         if self.discarding or self._ahead < 0:
-            if credited:
-                self._owe(body)
+            self._drop(body, credited)
             return True
-        if credited or len(self._later) < self.capacity:
+        if credited or len(self._later) < AHEAD_ITEMS:
             self._later.append((body, credited))
             return True
-        return self.allow_overruns
+        return False
+
+    def _drop(self, body: Buffer, credited: int) -> None:
+        if credited:
+            self._owe(body)
+        elif self._ahead >= 0:
+            # Its sender does not know of a stream here, and waits for news after some time.
+            self._dropped += 1
+            if self._dropped * 2 >= BUFFER_ITEMS:
+                dropped, self._dropped = self._dropped, 0
+                self._give_back(dropped, 0)
 
     def pop(self) -> Buffer:
         """Take the oldest item; there must be one."""
@@ -101,7 +161,7 @@ class Inbox:
     def _owe(self, body: Buffer) -> None:
         self._owed_items += 1
         self._owed_bytes += len(body)
-        if self._owed_items * 2 >= self.capacity or self._owed_bytes * 2 >= WINDOW_BYTES:
+        if self._owed_items * 2 >= self.window or self._owed_bytes * 2 >= WINDOW_BYTES:
             items, size = self._owed_items, self._owed_bytes
             self._owed_items = self._owed_bytes = 0
             self._give_back(items, size)
@@ -131,7 +191,7 @@ class Inbox:
     def end(self) -> None:
         """The peer has closed its stream."""
         if self._ahead > 0:
-            self._later.append(None)
+            self._end_later()
         elif self._ahead == 0:
             self.ended = True
             self.wake(trio.EndOfChannel)
@@ -140,10 +200,18 @@ class Inbox:
         """The peer has closed its stream, if one was open, and will open no other."""
         self._finished = True
         if self._ahead > 0:
-            self._later.append(None)
+            self._end_later()
         else:
             self.ended = True
             self.wake(trio.EndOfChannel)
+
+    def _end_later(self) -> None:
+        # A peer may open and close streams for ever: that must not cost memory.
+        last = self._later.pop() if self._later else 0
+        if isinstance(last, int):
+            self._later.append(last + 1)
+        else:
+            self._later += (last, 1)
 
     def next(self, closed: BaseException) -> list[Buffer]:
         """Go on to the next stream, this side having closed the old one; return what was not taken of that.
@@ -153,11 +221,16 @@ class Inbox:
         self.wake(lambda: closed)
         left = self.take_all()
         self._ahead -= 1
+        self.opened = False
+        self.capacity = BUFFER_ITEMS
+        self.spare = AHEAD_ITEMS - BUFFER_ITEMS
         self.ended = False
         while self._later and not self.ended:
             item = self._later.popleft()
-            if item is None:
+            if isinstance(item, int):
                 self.ended = True
+                if item > 1:
+                    self._later.appendleft(item - 1)
             else:
                 self.items.append(item)
         self.ended = self.ended or (self._finished and self._ahead <= 0)
@@ -187,19 +260,27 @@ class Inbox:
     def discard(self) -> None:
         """Drop what is buffered and what will come."""
         self.discarding = True
-        self.take_all()
-        for item in self._later:
-            if item is not None and item[1]:
-                self._owe(item[0])
-        self._later = deque(item for item in self._later if item is None)
+        items, self.items = [*self.items, *self._overflow], deque()
+        self._overflow.clear()
+        later, self._later = self._later, deque()
+        ends = 0
+        for item in (*items, *later):
+            if isinstance(item, int):
+                ends += item
+            else:
+                self._drop(*item)
+        if ends:
+            self._later.append(ends)
 
 
 class Credit:
     """How much may still be sent to a peer that limits us."""
 
-    def __init__(self) -> None:
-        self.items = 0
-        self.bytes = 0
+    __slots__ = ("_waiting", "bytes", "closed", "items")
+
+    def __init__(self, items: int = 0, size: int = 0) -> None:
+        self.items = items
+        self.bytes = size
         #: Whether the peer will take no more, so that waiting is useless.
         self.closed = False
         self._waiting = trio.lowlevel.ParkingLot()
@@ -225,3 +306,61 @@ class Credit:
         """Count an item of `size` bytes as sent."""
         self.items -= 1
         self.bytes -= size
+
+
+class Outflow:
+    """What one side of a context may send: by credit, where either side has asked for backpressure, else freely.
+
+    As long as this side does not know how the other opens the stream it sends to, it may go so far ahead that the
+    other can take it in either case.
+    """
+
+    __slots__ = ("ahead", "credit", "credited", "limit")
+
+    def __init__(self) -> None:
+        self.credit = Credit()
+        #: Whether items use up credit.
+        self.credited = False
+        #: What a sender has to wait for: credit, real or for going ahead; or nothing.
+        self.limit: Credit | None = None
+        #: How many streams this side has opened, less those of the other side.
+        self.ahead = 0
+
+    def open(self, *, ended: bool) -> None:
+        """Note that this side has opened a stream; `ended`: the other side has closed that already."""
+        self.ahead += 1
+        self._choose()
+        for credit in (self.credit, self.limit or self.credit):
+            credit.closed = ended
+
+    def opened_there(self, items: int, size: int, *, credited: bool) -> None:
+        """The other side has opened a stream, with so much credit."""
+        self.credit.grant(items, size)
+        self.ahead -= 1
+        self.credited = self.credited or credited
+        self._choose()
+
+    def _choose(self) -> None:
+        old = self.limit
+        if self.credited:
+            self.limit = self.credit
+        elif self.ahead <= 0:
+            self.limit = None
+        elif old is None:
+            # By items only: who has not asked for anything takes them whatever their size.
+            self.limit = Credit(AHEAD_ITEMS, 2**62)
+        if old is not None and old is not self.limit:
+            old.close()
+
+    def grant(self, items: int, size: int) -> None:
+        """The other side gives credit; or says, without any bytes, that it has dropped items that needed none."""
+        if size:
+            self.credit.grant(items, size)
+        elif not self.credited and self.limit is not None:
+            self.limit.grant(items, 0)
+
+    def close(self) -> None:
+        """Wake whoever waits: the stream is over."""
+        self.credit.close()
+        if self.limit is not None:
+            self.limit.close()

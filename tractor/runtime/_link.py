@@ -21,7 +21,7 @@ from tractor.msg._errbox import pack_error, unpack_error
 from tractor.msg._payloads import ANY, MsgDec, PldRx
 from tractor.msg._types import Cancel
 from tractor.runtime._deadline import DEADLINE
-from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Credit, Inbox
+from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Inbox, Outflow
 from tractor.runtime._reasons import describe, make_cancel
 from tractor.runtime._router import Router
 from tractor.runtime._stream import MsgStream
@@ -30,6 +30,9 @@ from tractor.wire._kinds import Flag, Kind
 
 # Operators of IntFlag cost half a microsecond each.
 _CREDITED, _BACKPRESSURE = int(Flag.CREDITED), int(Flag.BACKPRESSURE)
+
+#: Seconds for a side to open its stream when more has come for it than it would hold without.
+OPEN_TIMEOUT = 0.25
 
 
 class Link:
@@ -49,13 +52,10 @@ class Link:
         self._dialog = Dialog(role, Style.CONTEXT)
         #: How payloads are encoded, decoded and checked.
         self.pld_rx = PldRx(dec, enc_hook)
-        self._inbox = Inbox(self._give_back)
-        self._credit = Credit()
-        self._credit_needed = False
-        self._granted = 0
-        #: How many items and bytes the peer may still send where it has to wait for credit.
-        self._allowed_items = 0
-        self._allowed_bytes = 0
+        self._inbox = Inbox(self._give_back, self._crowded)
+        self._outflow = Outflow()
+        #: Set when this side has opened a stream, while more has come than it would hold without one.
+        self._awaited: trio.Event | None = None
         self._stream: MsgStream[Any] | None = None
         #: Cancelled when this end has to stop.
         self._scope = trio.CancelScope()
@@ -113,12 +113,13 @@ class Link:
 
     def _on_item(self, flags: int, body: Buffer) -> None:
         credited = flags & _CREDITED
+        inbox = self._inbox
         if credited:
-            if self._allowed_items <= 0 or self._allowed_bytes <= 0:
+            if inbox.allowed_items <= 0 or inbox.allowed_bytes <= 0:
                 raise RemoteProtocolError(f"ITEM for dialog id {self.did} without credit")
-            self._allowed_items -= 1
-            self._allowed_bytes -= len(body)
-        if not self._inbox.put(body, credited):
+            inbox.allowed_items -= 1
+            inbox.allowed_bytes -= len(body)
+        if not inbox.put(body, credited):
             self._overrun()
 
     def _on_started(self, flags: int, body: Buffer) -> None:  # noqa: ARG002 - one shape for all handlers
@@ -127,19 +128,17 @@ class Link:
 
     def _on_stream(self, flags: int, body: Buffer) -> None:
         self._inbox.begin()
-        self._credit.grant(*CREDIT.unpack(body))
-        if flags & _BACKPRESSURE:
-            self._credit_needed = True
-            if self._inbox.discarding:
-                self.discard()
+        self._outflow.opened_there(*CREDIT.unpack(body), credited=bool(flags & _BACKPRESSURE))
+        if self._inbox.discarding:
+            self.discard()
 
     def _on_stop(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         self._inbox.end()
         if self._inbox.ended:
-            self._credit.close()
+            self._outflow.close()
 
     def _on_credit(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
-        self._credit.grant(*CREDIT.unpack(body))
+        self._outflow.grant(*CREDIT.unpack(body))
 
     def _on_cancel(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         request: Cancel = get_codec().decoder(Cancel)(body)
@@ -181,8 +180,9 @@ class Link:
     }
 
     def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - each waiter gets an error of its own
-        """The channel is gone: nothing more will come."""
-        self._fail(self._router.channel.loss())
+        """The channel is gone: nothing more will come. A context that has ended already has lost nothing."""
+        if not self._settled.is_set():
+            self._fail(self._router.channel.loss())
 
     def _fail(self, error: BaseException) -> None:
         """End this side with `error`: raised where the task waits for the peer, else its scope is cancelled."""
@@ -194,7 +194,6 @@ class Link:
             # A deadline of the opener's that has passed is its own affair, not an error that comes from afar.
             self._scope.cancel(reason=reason)
         self._inbox.fail(error)
-        self._credit.close()
         self._settle()
         if not waits_here:
             self._scope.cancel(reason=reason)
@@ -205,7 +204,8 @@ class Link:
         self._settle()
 
     def _settle(self) -> None:
-        self._credit.close()
+        self._outflow.close()
+        self._end_patience()
         self._settled.set()
         self._started_event.set()
 
@@ -215,6 +215,24 @@ class Link:
             self._cancel_msg = request
             self.canceller = request.canceller
             self._scope.cancel(reason=describe(request))
+
+    def _crowded(self) -> None:
+        if self._awaited is None:
+            self._awaited = trio.Event()
+            self._router.start_soon(self._wait_opened, self._awaited)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _wait_opened(self, awaited: trio.Event) -> None:
+        """The sender was very fast, or our task is not going to open a stream: give it a moment."""
+        with trio.move_on_after(OPEN_TIMEOUT):
+            await awaited.wait()
+            return
+        self._overrun()
+
+    def _end_patience(self) -> None:
+        if self._awaited is not None:
+            self._awaited.set()
+            self._awaited = None
 
     def _overrun(self) -> None:
         """Tell the sender that it was too fast; its item is lost."""
@@ -244,8 +262,8 @@ class Link:
 
     def grant(self, kind: Kind, flags: int, items: int, size: int) -> None:
         """Send STREAM or CREDIT: the peer may send so many items and bytes more."""
-        self._allowed_items += items
-        self._allowed_bytes += size
+        if size or kind == Kind.STREAM:
+            self._inbox.allow(items, size)
         self.post(kind, flags, CREDIT.pack(items, size))
 
     def _parking(self) -> _Parking:
@@ -299,8 +317,9 @@ class Link:
     def discard(self) -> None:
         """Drop the items that are here and those that will come; a sender that waits for credit gets it."""
         self._inbox.discard()
-        if self._credit_needed and not self._granted:
-            self._granted = WINDOW_ITEMS
+        self._end_patience()
+        if self._outflow.credited and not self._inbox.window:
+            self._inbox.window = WINDOW_ITEMS
             self._give_back(WINDOW_ITEMS, WINDOW_BYTES)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -13,7 +14,7 @@ from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import MsgTypeError
 from tractor.msg._payloads import PldRx
-from tractor.runtime._flow import Credit, Inbox
+from tractor.runtime._flow import Inbox, Outflow
 from tractor.wire._dialog import Dialog
 from tractor.wire._kinds import Flag, Kind
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 _ITEM = int(Kind.ITEM)
 _CREDITED = int(Flag.CREDITED)
 
-#: `receive` lets other tasks run after this many items, or bytes, that needed no waiting.
+#: `receive` lets other tasks run after this many items, or bytes, or seconds, that needed no waiting.
 _BURST_ITEMS = 64
 _BURST_BYTES = 256 * 1024
+_BURST_TIME = 0.001
+#: It looks at the clock after so many items, and after each where they have turned out to be slow.
+_LOOK_ITEMS = 16
 
 
 class StreamOwner(Protocol):
@@ -34,8 +38,7 @@ class StreamOwner(Protocol):
     did: int
     _dialog: Dialog
     _inbox: Inbox
-    _credit: Credit
-    _credit_needed: bool
+    _outflow: Outflow
     _remote_error: BaseException | None
     cancel_called: bool
     pld_rx: PldRx
@@ -63,8 +66,13 @@ class MsgStream[ItemT = Any]:
     def __init__(self, ctx: StreamOwner) -> None:
         self._ctx = ctx
         self._inbox = ctx._inbox
+        self._outflow = ctx._outflow
+        #: This turn: when it began, its items up to the next look at the clock, its bytes so far, and how many items
+        #: from then on may pass before that look.
+        self._began = 0.0
         self._count = 0
         self._bytes = 0
+        self._left = self._pace = 1
         self._eoc: trio.EndOfChannel | None = None
         self._closed: trio.ClosedResourceError | None = None
         #: What reads for everybody, once somebody has subscribed.
@@ -105,19 +113,21 @@ class MsgStream[ItemT = Any]:
         body = ctx.pld_rx.encode(data)
         chan = ctx.chan
         await chan.wait_room()
-        credit = ctx._credit if ctx._credit_needed else None
+        outflow = self._outflow
+        limit = outflow.limit
         try:
-            if credit is not None and (credit.items <= 0 or credit.bytes <= 0):
+            while limit is not None and (limit.items <= 0 or limit.bytes <= 0) and not limit.closed:
                 chan.check(len(body))
-                await credit.wait()
+                await limit.wait()
+                limit = outflow.limit
             if self._closed is not None or self._inbox.ended or ctx._remote_error is not None:
                 self._refuse_send()
             ctx._dialog.send(_ITEM)
-            if credit is None:
+            if limit is None:
                 chan.post(_ITEM, 0, ctx.did, body)
             else:
-                chan.post(_ITEM, _CREDITED, ctx.did, body)
-                credit.spend(len(body))
+                chan.post(_ITEM, _CREDITED if outflow.credited else 0, ctx.did, body)
+                limit.spend(len(body))
         except LocalProtocolError:
             await ctx.wait_end()
             self._refuse_send()
@@ -128,31 +138,40 @@ class MsgStream[ItemT = Any]:
         if chan.is_turn_over(len(body)):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
+    def _why_over(self) -> BaseException | None:
+        """Return what ended this stream: a remote error rather than an end, but a loss only where no end was seen."""
+        error = self._ctx._remote_error
+        if error is None or (self._eoc is not None and isinstance(error, TransportClosed)):
+            return self.closed
+        return error
+
     def _refuse_send(self) -> None:
-        if self._ctx._remote_error is not None:
-            raise self._ctx._remote_error
-        raise self.closed or self._end()
+        raise self._why_over() or self._end()
 
     async def receive(self) -> ItemT:
         """Return the next item.
 
         Raises the remote error if there is one, `trio.EndOfChannel` when the other side has closed and everything
         was received, `trio.ClosedResourceError` after this side closed, and `MsgTypeError` for an item outside the
-        endpoint's `pld_spec`. An item that is already here costs a check for cancellation; other tasks get to run at
-        least every 64 items.
+        endpoint's `pld_spec`. An item that is already here costs a check for cancellation; other tasks get to run after
+        64 items, 256 KiB or a millisecond of them.
         """
         if self._rerouted:
             return await self._receive_rerouted()
         inbox = self._inbox
         if inbox.items:
-            self._count += 1
-            if self._count >= _BURST_ITEMS or self._bytes >= _BURST_BYTES:
-                self._count = self._bytes = 0
+            self._left -= 1
+            if (self._left <= 0 or self._bytes >= _BURST_BYTES) and self._is_turn_over():
                 await trio.lowlevel.checkpoint()
+                self._begin_turn()
             else:
                 await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            body = inbox.pop() if inbox.items else await inbox.get()
+            if inbox.items:
+                body = inbox.pop()
+            else:
+                body = await inbox.get()
+                self._begin_turn()
         except trio.EndOfChannel:
             if self._root is not None:
                 # Somebody has subscribed while this task waited.
@@ -161,6 +180,20 @@ class MsgStream[ItemT = Any]:
             raise self._end() from None
         self._bytes += len(body)
         return self._ctx.load(body, "Yield")  # type: ignore[no-any-return]
+
+    def _begin_turn(self) -> None:
+        self._began = perf_counter()
+        self._count = self._left = self._pace
+        self._bytes = 0
+
+    def _is_turn_over(self) -> bool:
+        """Whether this task has had enough for now; decide how soon to ask again."""
+        elapsed = perf_counter() - self._began
+        count = self._count - self._left
+        # A few slow items must not pass uncounted, nor many quick ones cost a look each.
+        self._pace = self._left = _LOOK_ITEMS if elapsed * _LOOK_ITEMS < _BURST_TIME * count else 1
+        self._count = count + self._pace
+        return count >= _BURST_ITEMS or self._bytes >= _BURST_BYTES or elapsed >= _BURST_TIME
 
     def receive_nowait(self) -> ItemT:
         """Return an item that is already here; `trio.WouldBlock` when there is none, else as `receive`."""
@@ -185,7 +218,7 @@ class MsgStream[ItemT = Any]:
 
     def _refuse_receive(self) -> None:
         """Raise why nothing can be received any more, if there is a reason."""
-        error = self._ctx._remote_error or self.closed
+        error = self._why_over()
         if error is not None:
             raise error
 
@@ -223,10 +256,10 @@ class MsgStream[ItemT = Any]:
         if self._closed is not None:
             raise self._closed
         if self._inbox.items:
-            self._count += 1
-            if self._count >= _BURST_ITEMS or self._bytes >= _BURST_BYTES:
-                self._count = self._bytes = 0
+            self._left -= 1
+            if (self._left <= 0 or self._bytes >= _BURST_BYTES) and self._is_turn_over():
                 await trio.lowlevel.checkpoint()
+                self._begin_turn()
             else:
                 await trio.lowlevel.checkpoint_if_cancelled()
         try:
@@ -272,7 +305,7 @@ class MsgStream[ItemT = Any]:
         ctx = self._ctx
         if ctx._dialog.may_send(Kind.STOP) and ctx.chan.connected():
             ctx.post(Kind.STOP)
-        ctx._credit.close()
+        self._outflow.close()
         return self._inbox.next(self._closed)
 
     async def aclose(self) -> list[ItemT]:
