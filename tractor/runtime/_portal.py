@@ -141,7 +141,8 @@ class Portal:
 
         False when it is gone, or does not answer within `timeout` seconds (default `cancel_timeout`);
         `ActorTooSlowError` in the latter case with `raise_on_timeout=True`.
-        `grace`: the seconds it has before it is ended by force, where the caller means to do so.
+        It waits shielded from cancellation, for what the peer's contexts say of their end would cancel it otherwise.
+        `grace`: the seconds it has before it is ended by force, where the caller means to do so; then without a shield.
         `reason` is for people: it is found in every `trio.Cancelled` and `ContextCancelled` that come of it.
         """
         self.chan.cancel_called = True
@@ -149,7 +150,7 @@ class Portal:
             await trio.lowlevel.checkpoint()
             return False
         seconds = self.cancel_timeout if timeout is None else timeout
-        with trio.move_on_after(seconds) as scope:
+        with trio.move_on_after(seconds, shield=grace is None) as scope:
             try:
                 facts: dict[str, Any] = {"reason": reason or f"`cancel_actor()` at {find_place()}"}
                 if grace is not None:
