@@ -34,7 +34,7 @@ ERRORS = ROOT / "docs" / "errors.md"
 DOCUMENTS = [README, ARCHITECTURE, *sorted((ROOT / "docs").glob("**/*.md"))]
 SECONDS = 60
 
-FENCE = re.compile(r"^```(\w*)(?: (.*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"\$ \.venv/bin/python (\w+\.py)\n")
 MAKE = re.compile(r"(?:\w+=\S+ )*make( .*)?")
 TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)

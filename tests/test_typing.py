@@ -1,4 +1,4 @@
-"""What a user's type checker sees: mypy at its strictest on the files of `tests/typing`, the examples and the README.
+"""What a user's type checker sees: mypy at its strictest on the files of `tests/typing`, the examples and the documents.
 
 A line there that ends in `# type: ignore[code]` is a mistake on purpose. Here these comments are taken away, and mypy
 must then report exactly those mistakes, at those lines, with those codes; everything else must be accepted.
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import tractor
-from tests.test_readme import programs
+from tests.test_readme import DOCUMENTS, programs
 
 ROOT = Path(__file__).parents[1]
 TYPING = sorted((ROOT / "tests" / "typing").glob("*.py"))
@@ -54,8 +54,9 @@ def test_a_users_program_is_checked_as_it_will_run(
         )
         (tmp_path / path.name).write_text(source)
         expected += mistakes
-    for program in programs(ROOT / "README.md"):
-        (tmp_path / f"readme_{program.name}").write_text(program.source)
+    for document in DOCUMENTS:
+        for program in programs(document):
+            (tmp_path / f"{document.stem.lower()}_{program.name}").write_text(program.source)
     found, output = run_mypy(tmp_path, tmp_path_factory.mktemp("cache"))
     assert expected.total() > 25
     assert found == expected, output

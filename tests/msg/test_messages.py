@@ -27,3 +27,9 @@ def test_the_end_of_a_stream_carries_nothing() -> None:
     """Only where it happened."""
     assert Stop("3").cid == "3"
     assert not isinstance(Stop("3"), PayloadMsg)
+
+
+def test_each_is_shown_under_its_public_name() -> None:
+    """Where programs import it from."""
+    for kind in (PayloadMsg, *BY_NAME.values()):
+        assert repr(kind) == f"<class 'tractor.msg.{kind.__name__}'>"

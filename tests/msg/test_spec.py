@@ -1,6 +1,6 @@
 """Specs taken apart and written out."""
 
-from typing import Any, Optional, Union
+from typing import Any, Literal, Optional, Union
 
 import pytest
 
@@ -27,6 +27,9 @@ CASES: list[tuple[Any, tuple[Any, ...], str]] = [
     (Order.Line | int, (Order.Line, int), "Order.Line|int"),
     (list[int] | None, (list[int], type(None)), "list[int]|NoneType"),
     (dict[str, Any], (dict[str, Any],), "dict[str, Any]"),
+    (list[Order | None], (list[Order | None],), "list[Order|NoneType]"),
+    (tuple[Order, ...], (tuple[Order, ...],), "tuple[Order, ...]"),
+    (Literal["a", 1], (Literal["a", 1],), "Literal['a', 1]"),
     (Alias, (int, str), "int|str"),
     (Nested, (int, str, type(None)), "int|str|NoneType"),
     (Alias | int, (int, str), "int|str"),

@@ -84,6 +84,36 @@ def test_types_of_other_parameters_need_not_exist() -> None:
     assert meta.ctx_var_name == "c"
 
 
+def test_what_is_said_of_payloads_is_noted() -> None:
+    """Type and hooks, as they were given; without any, everything may travel that the codec knows."""
+
+    def enc_hook(obj: Any) -> Any: ...
+    def dec_hook(kind: Any, value: Any) -> Any: ...
+
+    spec = Aliased | None
+
+    @context(pld_spec=spec, enc_hook=enc_hook, dec_hook=dec_hook)
+    async def typed(ctx: Context) -> None: ...
+
+    @context(enc_hook=enc_hook)
+    async def sends_only(ctx: Context) -> None: ...
+
+    meta, other = context_meta(typed), context_meta(sends_only)
+    assert meta is not None
+    assert other is not None
+    assert meta.pld_spec is spec
+    assert (meta.enc_hook, meta.dec_hook) == (enc_hook, dec_hook)
+    assert (other.pld_spec, other.enc_hook, other.dec_hook) == (Any, enc_hook, None)
+
+
+def test_a_hook_for_no_types_is_refused() -> None:
+    """Only what the spec names is made by it."""
+    with pytest.raises(TypeError, match="name the types it makes in `pld_spec`"):
+
+        @context(dec_hook=lambda kind, value: value)
+        async def typed(ctx: Context) -> None: ...
+
+
 def test_the_function_itself_is_unchanged() -> None:
     """It can be called as before, and is marked under a well-known name."""
 

@@ -112,10 +112,12 @@ class _Msgspec:
 
         The bytes do not say which type was meant, so the hook is asked for each ext type in turn.
         """
+        from msgspec import ValidationError
+
         new = self._msgpack.Decoder
         optional = NoneType in rest
         tries = [(one, new(one | None if optional else one, dec_hook=dec_hook).decode) for one in ext]
-        last = new(Union[tuple(rest)]).decode if rest else None  # noqa: UP007 - of a list
+        last = new(Union[tuple(rest)], dec_hook=dec_hook).decode if rest else None  # noqa: UP007 - of a list
 
         def decode(data: Buffer) -> Any:
             refusals = []
@@ -123,7 +125,8 @@ class _Msgspec:
                 try:
                     return attempt(data)
                 except Exception as exc:  # noqa: BLE001 - however the hook refuses
-                    refusals.append(f"as {one.__name__}: {exc}")
+                    why = f"{exc}" if isinstance(exc, ValidationError) else f"{type(exc).__name__}: {exc}"
+                    refusals.append(f"as {one.__name__}: {why.removesuffix(': ')}")
             try:
                 if last is not None:
                     return last(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
-from types import ModuleType, NoneType
+from types import ModuleType, NoneType, SimpleNamespace
 from typing import Any, Protocol, Union
 
 from tractor.msg._codec import DecHook, EncHook
@@ -71,6 +71,10 @@ def mk_codec_hooks(type_codecs: Iterable[TypeCodec]) -> tuple[EncHook, DecHook]:
     return enc_hook, dec_hook
 
 
+#: Types that have names but stand in no module under them.
+_COMMON = SimpleNamespace(Any=Any, NoneType=NoneType)
+
+
 def enc_type_union(union_or_type: Any) -> list[str]:
     """Return the qualified names of a type, or of the members of a union, to be sent; see `dec_type_union()`.
 
@@ -92,24 +96,24 @@ def enc_type_union(union_or_type: Any) -> list[str]:
 def dec_type_union(type_names: Iterable[str], mods: Iterable[ModuleType] = ()) -> Any:
     """Return the type, or the union of the types, of these names.
 
-    They are looked up among the builtins, then in `mods`. Nothing is imported, so the names may come from a peer.
+    They are looked up among the builtins, then in `mods`, and nowhere else, so the names may come from a peer.
     Raises `ValueError` for no names, `TypeError` for a name that means no type.
     """
     # In the order of trust: who sends names cannot choose what the common ones mean.
-    places = [vars(builtins), {"Any": Any, "NoneType": NoneType}, *map(vars, mods)]
+    places = [builtins, _COMMON, *mods]
     found = [_find_type(name, places) for name in type_names]
     if not found:
         raise ValueError("a union of no types: there is no name")
     return Union[tuple(found)]  # noqa: UP007 - of a list
 
 
-def _find_type(name: str, places: list[dict[str, Any]]) -> Any:
-    head, *rest = name.split(".")
-    if not any(part.startswith("__") for part in (head, *rest)):
+def _find_type(name: str, places: Iterable[Any]) -> Any:
+    parts = name.split(".")
+    if not any(part.startswith("__") for part in parts):
         for place in places:
-            found = place.get(head)
-            for part in rest:
-                found = vars(found).get(part) if isinstance(found, type) else None
+            found = place
+            for depth, part in enumerate(parts):
+                found = getattr(found, part, None) if not depth or isinstance(found, type) else None
             if isinstance(found, type) or found is Any:
                 return found
     raise TypeError(f"no type named {name!r} in the given modules")

@@ -14,6 +14,8 @@ __all__ = ["BY_NAME", "PayloadMsg", "Return", "Started", "Stop", "Yield"]
 class PayloadMsg[PayloadT = Any]:
     """A message that carries a value of the program."""
 
+    __module__ = "tractor.msg"
+
     #: The context.
     cid: str
     #: The value.
@@ -23,24 +25,29 @@ class PayloadMsg[PayloadT = Any]:
 class Started[PayloadT = Any](PayloadMsg[PayloadT]):
     """The first value of an endpoint, given to `Context.started()`."""
 
+    __module__ = "tractor.msg"
     __slots__ = ()
 
 
 class Yield[PayloadT = Any](PayloadMsg[PayloadT]):
     """An item of a stream."""
 
+    __module__ = "tractor.msg"
     __slots__ = ()
 
 
 class Return[PayloadT = Any](PayloadMsg[PayloadT]):
     """The result of an endpoint or function."""
 
+    __module__ = "tractor.msg"
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """One side has closed its stream."""
+
+    __module__ = "tractor.msg"
 
     #: The context.
     cid: str

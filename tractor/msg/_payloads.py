@@ -212,20 +212,25 @@ class PldRx:
 
         `strict`: or if what arrives would not be equal to it. `what` names the message.
         """
-        from tractor.msg import _violation
-
         try:
             arrives = self.decode(body)
-        except Exception as exc:  # noqa: BLE001 - of the library or a hook
-            raise _violation.refuse_to_send(value, self.pld_dec.spec, what, cid, exc) from None
-        if strict and arrives != value:
-            raise _violation.refuse_to_change(value, arrives, what, cid)
+            if not strict or arrives == value:
+                return
+        except Exception as exc:  # noqa: BLE001 - of the library, a hook, or a comparison
+            from tractor.msg._violation import refuse_to_send
+
+            error = refuse_to_send(value, self.pld_dec.spec, what, cid, exc)
+        else:
+            from tractor.msg._violation import refuse_to_change
+
+            error = refuse_to_change(value, arrives, what, cid)
+        raise error
 
     def refuse(self, body: Any, what: str, cid: str, exc: Exception) -> MsgTypeError:
         """Return the error for a payload that has come and that `decode` has refused with `exc`."""
-        from tractor.msg import _violation
+        from tractor.msg._violation import refuse_to_take
 
-        return _violation.refuse_to_take(body, self.pld_dec.spec, what, cid, exc)
+        return refuse_to_take(body, self.pld_dec.spec, what, cid, exc)
 
 
 class Owner(Protocol):

@@ -33,4 +33,8 @@ def pformat_spec(spec: Any) -> str:
 def _spell(member: Any) -> str:
     if isinstance(member, type):
         return member.__qualname__.rpartition("<locals>.")[2]
+    origin, args = get_origin(member), get_args(member)
+    if isinstance(origin, type) and args:
+        inner = ", ".join("..." if arg is ... else pformat_spec(arg) for arg in args)
+        return f"{_spell(origin)}[{inner}]"
     return "Any" if member is Any else str(member).replace("typing.", "")

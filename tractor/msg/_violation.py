@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from traceback import TracebackException
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = [
     "refuse_to_take",
 ]
 
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 #: A payload may be of any size; its text in an error is not.
 _short = reprlib.Repr(
     maxlevel=8, maxdict=40, maxlist=40, maxtuple=40, maxset=40, maxstring=1000, maxlong=1000, maxother=1000
@@ -66,8 +68,10 @@ def _reason(exc: Exception) -> str:
 
 
 def _report(exc: Exception) -> str:
-    """Return the traceback of a failed decode from where it left this package: it shows the hook, if one has raised."""
-    tb = exc.__traceback__
-    while tb is not None and str(tb.tb_frame.f_globals.get("__name__")).startswith("tractor."):
-        tb = tb.tb_next
-    return "".join(TracebackException(type(exc), exc, tb).format())
+    """Return the traceback of a failed decode without this package's own lines: it shows the hook, if one has raised."""
+    report = TracebackException.from_exception(exc)
+    part: TracebackException | None = report
+    while part is not None:
+        part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(_PACKAGE)]
+        part = part.__cause__ or part.__context__
+    return "".join(report.format())
