@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TrioTaskExited,
     )
     from tractor.discovery._api import find_actor, get_registry, query_actor, wait_for_actor
+    from tractor.discovery._watch import Presence, watch
     from tractor.ipc._channel import Channel
     from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError, StreamOverrun
     from tractor.msg._errtypes import reg_err_types
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tractor.runtime._state import current_actor, current_ipc_ctx, get_runtime_vars, is_root_process
     from tractor.runtime._stream import MsgStream
     from tractor.runtime._vars import RuntimeVars
+    from tractor.supervise._daemon import run_daemon
     from tractor.supervise._nursery import ActorNursery
     from tractor.supervise._root import open_nursery, open_root_actor
 
@@ -56,6 +58,7 @@ _HOME = {
         "TrioTaskExited",
     ),
     "discovery._api": ("find_actor", "get_registry", "query_actor", "wait_for_actor"),
+    "discovery._watch": ("Presence", "watch"),
     "ipc._channel": ("Channel",),
     "msg._boxed": ("ContextCancelled", "MsgTypeError", "RemoteActorError", "StreamOverrun"),
     "msg._errtypes": ("reg_err_types",),
@@ -66,6 +69,7 @@ _HOME = {
     "runtime._state": ("current_actor", "current_ipc_ctx", "get_runtime_vars", "is_root_process"),
     "runtime._stream": ("MsgStream",),
     "runtime._vars": ("RuntimeVars",),
+    "supervise._daemon": ("run_daemon",),
     "supervise._nursery": ("ActorNursery",),
     "supervise._root": ("open_nursery", "open_root_actor"),
 }
@@ -93,6 +97,7 @@ __all__ = [
     "NoResult",
     "NoRuntime",
     "Portal",
+    "Presence",
     "RemoteActorError",
     "RuntimeFailure",
     "RuntimeVars",
@@ -112,7 +117,9 @@ __all__ = [
     "open_root_actor",
     "query_actor",
     "reg_err_types",
+    "run_daemon",
     "wait_for_actor",
+    "watch",
 ]
 
 

@@ -24,16 +24,15 @@ def find_entry(actor: tractor.Actor, name: str) -> list[str] | None:
 
 
 async def test_an_actor_is_found_by_its_name_or_uuid(transport: str) -> None:
-    """The portal is one of its own: closing it leaves that of the parent alone."""
+    """The channel that there is already is used; it is not closed with the portal, nor with the block."""
     async with tractor.open_nursery(enable_transports=[transport]) as nursery:
         portal = await nursery.start_actor("kid", enable_modules=MODULES)
         for name in ("kid", portal.aid.uuid):
             async with tractor.find_actor(name, raise_on_none=True) as found:
                 assert found.aid == portal.aid
-                assert found.chan is not portal.chan
-                assert found.chan.raddr in portal.chan.peer_addrs
+                assert found.chan is portal.chan
+                await found.aclose()
                 assert await found.run(seekers.ping) == "kid"
-            assert not found.chan.connected()
         assert await portal.run(seekers.ping) == "kid"
         await nursery.cancel()
 
@@ -68,7 +67,6 @@ async def test_several_registries_yield_a_portal_each() -> None:
             async with tractor.find_actor("kid", registry_addrs=regaddrs, only_first=False) as found:
                 assert [one.aid for one in found] == [portal.aid] * 2
                 assert [await one.run(seekers.ping) for one in found] == ["kid"] * 2
-            assert not any(one.chan.connected() for one in found)
             async with tractor.find_actor("kid", registry_addrs=regaddrs) as one:
                 assert one.aid == portal.aid
         await nursery.cancel()
@@ -254,33 +252,40 @@ async def test_an_address_without_a_registrar_is_an_error(addr: Any) -> None:
 
 
 async def test_an_actor_that_is_no_registrar_says_so() -> None:
-    """It listens, but has no such method."""
+    """It listens, but has no such method; the channel to it is used again."""
     async with tractor.open_nursery() as nursery:
         portal = await nursery.start_actor("kid", enable_modules=MODULES)
         async with tractor.get_registry(portal.chan.peer_addrs[0]) as registry:
             assert isinstance(registry, Portal)
             with pytest.raises(RemoteActorError, match="exposes no method 'find_actor'"):
                 await registry.run_from_ns("self", "find_actor", name="kid")
-        assert not registry.chan.connected()
+        assert registry.chan is portal.chan
         await nursery.cancel()
 
 
 async def test_a_block_that_raises_closes_what_it_opened() -> None:
-    """And the error is what it was."""
-    async with tractor.open_nursery() as nursery:
-        portal = await nursery.start_actor("kid", enable_modules=MODULES)
+    """And the error is what it was. A channel that two blocks use is closed by the last one."""
+    async with (
+        tractor.open_root_actor() as root,
+        open_resident("stranger", __name__, binds=[get_address_cls("tcp").get_random("x")]) as stranger,
+    ):
+        assert isinstance(root.registrar, Registrar)
+        addrs = [addr.maddr for addr in stranger.actor.server.addrs]
+        root.registrar.register(stranger.actor.aid, addrs, "x")
         for ask in (tractor.find_actor, tractor.wait_for_actor):
             with pytest.raises(ZeroDivisionError):
-                async with ask("kid") as found:
+                async with ask("stranger") as found:
+                    async with tractor.find_actor("stranger") as again:
+                        assert again.chan is found.chan
+                    assert found.chan.connected()
                     raise ZeroDivisionError
             assert not found.chan.connected()
         await trio.sleep(0.02)
-        assert set(tractor.current_actor().peers) == {portal.aid.uuid}
-        await nursery.cancel()
+        assert root.peers == {}
 
 
 def test_the_nearest_of_several_addresses_is_preferred() -> None:
-    """Unix-domain, then loopback, then the rest; the first of its sort."""
+    """Unix-domain, then loopback, then the rest; the last of its sort."""
     far, other, near, near6, uds = (
         "/ip4/10.0.0.1/tcp/1",
         "/ip4/10.0.0.2/tcp/1",
@@ -290,5 +295,5 @@ def test_the_nearest_of_several_addresses_is_preferred() -> None:
     )
     assert prefer_addr([far, near, uds]) == UDSAddress("/x", "y.sock")
     assert prefer_addr([far, near6]) == TCPAddress("::1", 3)
-    assert prefer_addr([near, near6]) == TCPAddress("127.0.0.1", 2)
-    assert prefer_addr([far, other]) == TCPAddress("10.0.0.1", 1)
+    assert prefer_addr([near6, near]) == TCPAddress("127.0.0.1", 2)
+    assert prefer_addr([other, far]) == TCPAddress("10.0.0.1", 1)

@@ -14,7 +14,8 @@ from tests.programs import seekers
 from tests.resident import join, open_resident
 from tractor import ActorFailure, RemoteActorError, TransportClosed
 from tractor.discovery._api import LocalPortal
-from tractor.discovery._registrar import Registrar, become_registrar, register, registrar_router, unregister
+from tractor.discovery._client import register, registries_of, unregister
+from tractor.discovery._registrar import Registrar, become_registrar
 from tractor.ipc._addr import get_address_cls
 from tractor.runtime._portal import Portal
 
@@ -31,7 +32,7 @@ async def open_registrar(way: str) -> AsyncGenerator[tuple[Registrar, Portal | L
     async with open_resident("reg", is_registrar=True) as keeper, open_resident("asker") as asker:
         registrar = become_registrar(keeper.actor)
         portal, _ = await join(asker, keeper)
-        yield registrar, LocalPortal(keeper.actor) if way == "local" else portal
+        yield registrar, LocalPortal(keeper.actor, registrar) if way == "local" else portal
 
 
 def names(actor: tractor.Actor) -> list[str]:
@@ -204,11 +205,10 @@ async def test_a_second_connection_of_a_peer_may_close() -> None:
     async with tractor.open_root_actor(enable_modules=MODULES) as root, tractor.open_nursery() as nursery:
         portal = await nursery.start_actor("mid", enable_modules=MODULES)
         async with portal.open_context(seekers.keep_child, name="leaf") as (ctx, _):
-            assert await portal.run(seekers.find_and_ping, name="root") == "root"
-            async with tractor.find_actor("mid") as second:
-                assert second is not None
-                assert second.chan is not portal.chan
-                assert await second.run(seekers.ping) == "mid"
+            second = Portal(await root.connect(portal.chan.peer_addrs[0]))
+            assert second.chan is not portal.chan
+            assert await second.run(seekers.ping) == "mid"
+            await second.aclose()
             await trio.sleep(0.05)
             assert names(root) == ["root", "mid", "leaf"]
             await ctx.cancel()
@@ -237,12 +237,12 @@ async def test_no_other_channel_is_taken_for_that_of_the_registrar(first: str) -
         become_registrar(keeper.actor)
         asker.actor.vars._registry_addrs = [addr.maddr for addr in keeper.actor.server.addrs]
         other = await asker.actor.connect((liar if first == "a stranger" else keeper).actor.server.addrs[0])
-        router = await registrar_router(asker.actor)
+        router = await registries_of(asker.actor).router()
         assert router is not other
         assert router.peer == keeper.actor.aid
         await other.channel.aclose()
         assert await Portal(router).run_from_ns("self", "is_registry")
-        assert await registrar_router(asker.actor) is router
+        assert await registries_of(asker.actor).router() is router
 
 
 async def test_tasks_that_ask_at_the_same_time_share_one_channel() -> None:
@@ -256,7 +256,7 @@ async def test_tasks_that_ask_at_the_same_time_share_one_channel() -> None:
         found = []
 
         async def ask() -> None:
-            found.append(await registrar_router(asker.actor))
+            found.append(await registries_of(asker.actor).router())
 
         for expected in (1, 2):
             async with trio.open_nursery() as nursery:

@@ -42,7 +42,7 @@ async def wait_and_ping(name: str) -> str:
 
 
 async def ask_by_way_of_root() -> list[str]:
-    """Open a connection to the root for a block, ask the registry meanwhile, and keep asking after the block."""
+    """Open a connection to the root for a block, ask the registry meanwhile, and go on when it was closed."""
     async with tractor.find_actor("root") as portal:
         assert portal is not None
         async with tractor.get_registry() as registry:

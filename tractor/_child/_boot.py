@@ -94,8 +94,9 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
     warden.guard(actor)
     _handle_signals(actor, warden)
     channel = await _reach_parent(spec, sock, limit=actor.vars._max_msg_size)
-    address_type = get_address_cls(actor.vars._enable_tpts[0])
-    bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [address_type.get_random(spec.name)]
+    bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [
+        get_address_cls(key).get_random(spec.name) for key in actor.vars._enable_tpts
+    ]
     booted = False
     try:
         async with run_actor(actor, bind_addrs):

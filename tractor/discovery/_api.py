@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,23 +10,30 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor._ids import Aid
-from tractor.discovery._registrar import Registrar, registrar_router
+from tractor.discovery._client import FAILURES, RETRY_FIRST, RETRY_MOST, registries_of
+from tractor.discovery._registrar import Registrar, local_registrar
 from tractor.ipc._addr import TCPAddress, UDSAddress, parse_maddr, wrap_address
+from tractor.ipc._channel import Channel
 from tractor.log import get_logger
 from tractor.runtime._actor import Actor
 from tractor.runtime._portal import Portal
+from tractor.runtime._router import Router
 from tractor.runtime._state import current_actor
 
 log = get_logger(__name__)
+
+type Row = tuple[str, str, list[str]]
+
+#: Seconds for an actor that was found to say hello, or that it still listens.
+DIAL_TIMEOUT = 3.0
 
 
 class LocalPortal:
     """What `get_registry()` yields inside the registrar: the same questions, answered without a channel."""
 
-    def __init__(self, actor: Actor) -> None:
-        assert isinstance(actor.registrar, Registrar), f"{actor!r} is no registrar"
+    def __init__(self, actor: Actor, registrar: Registrar) -> None:
         self.actor = actor
-        self._registrar = actor.registrar
+        self._registrar = registrar
 
     @property
     def peer(self) -> Aid:
@@ -42,17 +49,23 @@ class LocalPortal:
         return await method(self, **kwargs)
 
 
+class SharedPortal(Portal):
+    """A portal over a channel that others use as well."""
+
+    async def aclose(self) -> None:
+        """Do nothing: the channel is closed by whoever has opened it, or with the last block that uses it."""
+        await trio.lowlevel.checkpoint()
+
+
 @asynccontextmanager
 async def get_registry(addr: Any = None) -> AsyncGenerator[Portal | LocalPortal]:
     """Yield a portal to the registrar: the tree's, or the one at `addr`. Raises `OSError` when nobody is there."""
     actor = current_actor()
-    if addr is None:
-        if isinstance(actor.registrar, Registrar):
-            yield LocalPortal(actor)
-        else:
-            yield Portal(await registrar_router(actor))
-    elif isinstance(actor.registrar, Registrar) and wrap_address(addr) in actor.server.addrs:
-        yield LocalPortal(actor)
+    registrar = local_registrar(actor)
+    if registrar is not None and (addr is None or wrap_address(addr) in actor.server.addrs):
+        yield LocalPortal(actor, registrar)
+    elif addr is None:
+        yield SharedPortal(await registries_of(actor).router())
     else:
         async with _connected(actor, wrap_address(addr)) as portal:
             yield portal
@@ -60,12 +73,23 @@ async def get_registry(addr: Any = None) -> AsyncGenerator[Portal | LocalPortal]
 
 @asynccontextmanager
 async def _connected(actor: Actor, addr: TCPAddress | UDSAddress) -> AsyncGenerator[Portal]:
-    """Connect for the length of the block."""
-    portal = Portal(await actor.connect(addr))
+    """Connect for the length of the block, unless there is a connection to that address."""
+    loans = registries_of(actor).loans
+    router = _find_router(actor, lambda router: addr in router.channel.peer_addrs)
+    router = loans.share(router) if router is not None else await loans.connect(addr)
     try:
-        yield portal
+        yield SharedPortal(router)
     finally:
-        await portal.aclose()
+        await loans.give_back(router)
+
+
+def _find_router(actor: Actor, is_wanted: Callable[[Router], bool]) -> Router | None:
+    """Return a live channel; none of the actor to itself, of which both ends are in its list."""
+    for uuid, routers in actor.peers.items():
+        for router in routers:
+            if uuid != actor.aid.uuid and router.channel.connected() and is_wanted(router):
+                return router
+    return None
 
 
 @asynccontextmanager
@@ -81,14 +105,14 @@ async def query_actor(
 
 
 def prefer_addr(addrs: list[str]) -> TCPAddress | UDSAddress:
-    """Return the best of an actor's addresses: Unix-domain before loopback before anything else."""
+    """Return the best of an actor's addresses: Unix-domain before loopback before anything else, of equals the last one."""
 
     def rank(addr: TCPAddress | UDSAddress) -> int:
         if isinstance(addr, UDSAddress):
             return 0
         return 1 if addr.host.startswith("127.") or addr.host == "::1" else 2
 
-    return min((parse_maddr(text) for text in addrs), key=rank)
+    return min((parse_maddr(text) for text in reversed(addrs)), key=rank)
 
 
 @asynccontextmanager
@@ -97,50 +121,127 @@ async def find_actor(
 ) -> AsyncGenerator[Any]:
     """Yield a portal to the newest actor of that name (or uuid), or None when there is none.
 
-    An actor that is registered but no longer listens is removed from the registry and counts as none.
-    With `only_first=False` a list is yielded, one portal for each of `registry_addrs` that knows the actor.
-    Raises `RuntimeError` instead of yielding None with `raise_on_none=True`.
+    An actor that is registered but no longer listens is removed from the registry and counts as none. A live channel to
+    the actor is used again; one that is made here is closed with the block.
+    `registry_addrs`: where to ask, by default the registrars of this actor's tree. With `only_first=False` a list is
+    yielded, one portal for each of the registrars that knows the actor.
+    Raises `RuntimeError` instead of yielding None with `raise_on_none=True`, and `OSError` where no registrar answers.
     """
     actor = current_actor()
     found: list[Portal] = []
+    loans = registries_of(actor).loans
+    used: list[Router] = []
+    failure: BaseException | None = None
     try:
-        for regaddr in registry_addrs or [None]:
-            async with get_registry(regaddr) as registry:
-                addrs = await registry.run_from_ns("self", "find_actor", name=name)
-                portal = await _dial(actor, addrs, registry) if addrs else None
+        for regaddr in registry_addrs if registry_addrs is not None else _default_registries(actor):
+            try:
+                async with get_registry(regaddr) as registry:
+                    portal = await _reach(actor, name, registry, used)
+            except OSError as exc:
+                failure = exc
+                continue
             if portal is not None:
                 found.append(portal)
                 if only_first:
                     break
+        if not found and failure is not None:
+            raise failure
         if not found and raise_on_none:
             raise RuntimeError(f"no actor called {name!r} is registered")
         yield (found[0] if found else None) if only_first else found
     finally:
-        for portal in found:
-            await portal.aclose()
+        for router in used:
+            await loans.give_back(router)
 
 
-async def _dial(actor: Actor, addrs: list[str], registry: Portal | LocalPortal) -> Portal | None:
-    """Connect to a registered actor; one that no longer listens is removed from the registry."""
+def _default_registries(actor: Actor) -> list[Any]:
+    links: list[Any] = [link.addr for link in registries_of(actor).links]
+    # None: its own table, or the first that is there.
+    return [None, *links] if local_registrar(actor) is not None else links if len(links) > 1 else [None]
+
+
+async def _reach(
+    actor: Actor, name: str, registry: Portal | LocalPortal, used: list[Router]
+) -> Portal | None:
+    """Return a portal to the newest actor of that name that can be reached; the channel goes to `used`."""
+    rows: list[Row] = await registry.run_from_ns("self", "look_up", name=name)
+    for row in rows:
+        portal = await _dial(actor, row, registry, used)
+        if portal is not None:
+            return portal
+    return None
+
+
+async def _dial(actor: Actor, row: Row, registry: Portal | LocalPortal, used: list[Router]) -> Portal | None:
+    """Return a portal to a registered actor; one that no longer listens is removed from the registry."""
+    _, uuid, addrs = row
     addr = prefer_addr(addrs)
+    loans = registries_of(actor).loans
     try:
-        return Portal(await actor.connect(addr))
-    except (OSError, TransportClosed, trio.TooSlowError) as exc:
-        log.info("a registered actor no longer listens", extra={"addr": str(addr), "cause": str(exc)})
-        await registry.run_from_ns("self", "delete_addr", addr=addr.maddr)
+        with trio.fail_after(DIAL_TIMEOUT):
+            known = _find_router(actor, lambda router: router.peer.uuid == uuid)
+            router = loans.share(known) if known is not None else await loans.connect(addr)
+            used.append(router)
+            # One that is known may have stopped listening, and go on talking to those who knew it.
+            if known is None or await Portal(router).run_from_ns("self", "is_listening"):
+                return SharedPortal(router)
+    except trio.TooSlowError:
+        log.info("a registered actor does not answer", extra={"addr": str(addr)})
         return None
+    except (OSError, TransportClosed) as exc:
+        log.info("a registered actor does not listen", extra={"addr": str(addr), "cause": str(exc)})
+    await registry.run_from_ns("self", "delete_addr", addr=addr.maddr)
+    return None
 
 
 @asynccontextmanager
 async def wait_for_actor(name: str, registry_addr: Any = None) -> AsyncGenerator[Portal]:
-    """Wait until an actor of that name is registered and reachable; yield a portal to it."""
+    """Wait until an actor of that name is registered and reachable; yield a portal to it.
+
+    It goes on waiting where the registrar of this actor's tree is lost, until there is another. Raises `OSError` where
+    there is none to begin with, or at `registry_addr` any more.
+    """
     actor = current_actor()
+    loans = registries_of(actor).loans
+    used: list[Router] = []
     portal: Portal | None = None
-    async with get_registry(registry_addr) as registry:
-        while portal is None:
-            addrs = await registry.run_from_ns("self", "wait_for_actor", name=name)
-            portal = await _dial(actor, addrs, registry)
+    delay = 0.0
+    asked = False
     try:
+        while portal is None:
+            try:
+                async with get_registry(registry_addr) as registry:
+                    asked = True
+                    await registry.run_from_ns("self", "wait_for_actor", name=name)
+                    portal = await _reach(actor, name, registry, used)
+            except FAILURES:
+                if registry_addr is not None or not asked:
+                    raise
+            if portal is None:
+                # It may be registered and not answer.
+                delay = min(max(delay * 2, RETRY_FIRST), RETRY_MOST)
+                await trio.sleep(delay)
         yield portal
     finally:
-        await portal.aclose()
+        for router in used:
+            await loans.give_back(router)
+
+
+@asynccontextmanager
+async def get_root() -> AsyncGenerator[Portal]:
+    """Yield a portal to the root of this actor's tree."""
+    actor = current_actor()
+    root = [wrap_address(addr) for addr in actor.vars._root_addrs]
+    async with _connected(actor, prefer_addr([addr.maddr for addr in root])) as portal:
+        yield portal
+
+
+def get_peer_by_name(name: str) -> list[Channel]:
+    """Return the live channels to actors of that name (or uuid) that this actor is connected to."""
+    actor = current_actor()
+    return [
+        router.channel
+        for routers in actor.peers.values()
+        for router in routers
+        if name in router.peer.uid and router.channel.connected()
+    ]

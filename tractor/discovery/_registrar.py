@@ -1,31 +1,32 @@
-"""The registrar: an ordinary actor that answers questions about names, and how actors come to be in its table.
+"""The registrar: an ordinary actor that answers questions about names.
 
 Whoever supervises an actor registers it, before handing out its portal, and removes it when it is gone. An entry also
-goes when the connection that brought it is lost.
+goes when the connection that brought it is lost, and is hidden while whoever brought it does not answer.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 import trio
 
-from tractor._errors import TransportClosed
 from tractor._ids import Aid
 from tractor.discovery._table import Entry, Table
 from tractor.ipc._addr import parse_maddr, wrap_address
 from tractor.log import get_logger
-from tractor.msg._boxed import RemoteActorError
 from tractor.runtime._actor import Actor
-from tractor.runtime._call import call
 from tractor.runtime._router import Router
 
 log = get_logger(__name__)
 
-#: Seconds an actor waits for the registrar to take note of a child.
-REGISTER_TIMEOUT = 1.0
+#: Seconds between questions to those who keep entries alive, and after how many without an answer the entries are hidden.
+PING_EVERY = 1.0
+PINGS = 3
+#: The endpoints that a registrar exposes, beside its methods.
+WATCH_MODULE = "tractor.discovery._watch"
 
 
 class Asker(Protocol):
@@ -40,7 +41,7 @@ class Registrar:
     """Answers other actors from one table; every method below is open to peers under the namespace `self`."""
 
     def __init__(self, actor: Actor) -> None:
-        self.table = Table()
+        self.table = Table(self._on_change)
         self._actor = actor
         self._changed = trio.Event()
 
@@ -51,16 +52,22 @@ class Registrar:
             "register_actor": self._register_actor,
             "unregister_actor": self._unregister_actor,
             "find_actor": self._find_actor,
+            "look_up": self._look_up,
             "wait_for_actor": self._wait_for_actor,
             "get_registry": self._get_registry,
             "delete_addr": self._delete_addr,
         }
 
+    def _on_change(self, entry: Entry, present: bool) -> None:
+        log.info(
+            "an actor %s", "arrived" if present else "left", extra={"actor": f"{entry.name}.{entry.uuid}"}
+        )
+        self._changed.set()
+        self._changed = trio.Event()
+
     def register(self, aid: Aid, addrs: list[str], keeper: str) -> None:
         """Add an actor and wake whoever waits for its name."""
         self.table.add(Entry(aid.name, aid.uuid, addrs, keeper))
-        self._changed.set()
-        self._changed = trio.Event()
 
     async def _is_registry(self, asker: Asker) -> bool:  # noqa: ARG002 - every method gets its request
         return True
@@ -80,6 +87,9 @@ class Registrar:
     async def _find_actor(self, asker: Asker, name: str) -> list[str] | None:  # noqa: ARG002
         return self.find(name)
 
+    async def _look_up(self, asker: Asker, name: str) -> list[tuple[str, str, list[str]]]:  # noqa: ARG002
+        return self.look_up(name)
+
     async def _wait_for_actor(self, asker: Asker, name: str) -> list[str]:  # noqa: ARG002
         return await self.wait_for(name)
 
@@ -94,11 +104,20 @@ class Registrar:
         entry = self.table.find(name)
         return entry.addrs if entry is not None else None
 
+    def look_up(self, name: str) -> list[tuple[str, str, list[str]]]:
+        """Return name, uuid and addresses of every actor of that name (or uuid), the newest first; of all for ''."""
+        found = self.table.find_all(name) if name else self.table
+        return [(entry.name, entry.uuid, entry.addrs) for entry in found]
+
     async def wait_for(self, name: str) -> list[str]:
         """Return the addresses of an actor of that name as soon as there is one."""
         while (found := self.find(name)) is None:
-            await self._changed.wait()
+            await self.wait_change()
         return found
+
+    async def wait_change(self) -> None:
+        """Return when somebody has arrived or left."""
+        await self._changed.wait()
 
     def entries(self) -> dict[str, list[str]]:
         """Return the addresses of every actor by `NAME.UUID`."""
@@ -109,11 +128,31 @@ class Registrar:
         entry = self.table.remove_addr(wrap_address(addr).maddr)
         return (entry.name, entry.uuid) if entry is not None else None
 
+    async def check_leases(self) -> None:
+        """Ask whoever keeps entries alive, again and again, whether its loop turns. Runs until cancelled."""
+        missed: Counter[str] = Counter()
+        while True:
+            asked = {
+                keeper: [router.ping() for router in self._actor.peers.get(keeper, [])]
+                for keeper in self.table.keepers() - {self._actor.aid.uuid}
+            }
+            await trio.sleep(PING_EVERY)
+            for keeper, pongs in asked.items():
+                if not pongs or any(pong.is_set() for pong in pongs):
+                    missed.pop(keeper, None)
+                else:
+                    missed[keeper] += 1
+                self.table.note_answer(keeper, missed[keeper] < PINGS)
+            for keeper in missed.keys() - asked.keys():
+                del missed[keeper]
+
 
 def become_registrar(actor: Actor) -> Registrar:
-    """Make `actor` the registrar of its tree, listed in its own table."""
+    """Make `actor` a registrar; it can be one only once."""
     registrar = Registrar(actor)
+    actor.aid = replace(actor.aid, is_registrar=True)
     actor.self_methods.update(registrar.methods())
+    actor.exposed.modules.setdefault(WATCH_MODULE, "")
     actor.registrar = registrar
 
     def on_lost(router: Router) -> None:
@@ -125,59 +164,6 @@ def become_registrar(actor: Actor) -> Registrar:
     return registrar
 
 
-async def registrar_router(actor: Actor) -> Router:
-    """Return a channel to the tree's registrar, the live one if there is one. Raises `OSError` when it is gone."""
-    router = _known_router(actor)
-    if router is not None:
-        return router
-    addrs = actor.vars._registry_addrs
-    if not addrs:
-        raise ConnectionRefusedError("this tree has no registrar")
-    router = await actor.connect(wrap_address(addrs[0]))
-    faster = _known_router(actor)
-    if faster is not None:
-        await router.channel.aclose()
-        return faster
-    actor.registrar = router
-    return router
-
-
-def _known_router(actor: Actor) -> Router | None:
-    """Return the channel that questions go to, if it is up.
-
-    No other will do: one that was opened for a block is closed with it, and anybody can say that it is a registrar.
-    """
-    for router in (actor.parent, actor.registrar):
-        if isinstance(router, Router) and router.peer.is_registrar and router.channel.connected():
-            return router
-    return None
-
-
-async def register(actor: Actor, aid: Aid, addrs: list[str]) -> None:
-    """Register a child of `actor`; a registrar that does not answer costs a second and a line in the log."""
-    registrar = actor.registrar
-    if isinstance(registrar, Registrar):
-        registrar.register(aid, addrs, aid.uuid)
-        return
-    try:
-        with trio.fail_after(REGISTER_TIMEOUT):
-            router = await registrar_router(actor)
-            await call(router, "self:register_actor", {"uid": aid.uid, "addrs": addrs})
-    except (OSError, TransportClosed, RemoteActorError, trio.TooSlowError) as exc:
-        log.warning("an actor could not be registered", extra={"child": str(aid), "cause": str(exc)})
-
-
-def unregister(actor: Actor, aid: Aid) -> None:
-    """Remove a child of `actor` from the registrar's table; returns before the registrar has done so."""
-    registrar = actor.registrar
-    if isinstance(registrar, Registrar):
-        registrar.table.remove(aid.uuid)
-    else:
-        actor.services.start_soon(_unregister, actor, aid)
-
-
-@trio.lowlevel.enable_ki_protection
-async def _unregister(actor: Actor, aid: Aid) -> None:
-    with trio.move_on_after(REGISTER_TIMEOUT), suppress(OSError, TransportClosed, RemoteActorError):
-        router = await registrar_router(actor)
-        await call(router, "self:unregister_actor", {"uid": aid.uid})
+def local_registrar(actor: Actor) -> Registrar | None:
+    """Return the actor's own table, where it keeps one."""
+    return actor.registrar if isinstance(actor.registrar, Registrar) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -30,9 +31,17 @@ class Address(Protocol):
     def maddr(self) -> str:
         """The multiaddr spelling, which is also the one on the wire."""
 
+    @property
+    def bindspace(self) -> Any:
+        """The part that addresses of one place share: the host, the directory."""
+
     @classmethod
-    def get_random(cls, name: str) -> Self:
+    def get_random(cls, name: str, bindspace: Any = None) -> Self:
         """Return an address nobody else uses, for an actor called `name`."""
+
+    @classmethod
+    def get_root(cls) -> Self:
+        """Return where a registrar is looked for unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +77,14 @@ class TCPAddress:
         return f"/ip{ipaddress.ip_address(self.host).version}/{self.host}/tcp/{self.port}"
 
     @classmethod
-    def get_random(cls, name: str) -> Self:  # noqa: ARG003 - the system picks the port; UDS needs the name
-        """Return a loopback address whose port the system picks at bind time."""
-        return cls("127.0.0.1", 0)
+    def get_random(cls, name: str, bindspace: str | None = None) -> Self:  # noqa: ARG003 - the name is for UDS
+        """Return an address of the host `bindspace`, by default loopback, whose port the system picks at bind time."""
+        return cls(bindspace or "127.0.0.1", 0)
+
+    @classmethod
+    def get_root(cls) -> Self:
+        """Return where the registrar of this machine is looked for."""
+        return cls("127.0.0.1", 1616)
 
     def __str__(self) -> str:
         return self.maddr
@@ -108,9 +122,14 @@ class UDSAddress:
         return "/unix" + os.path.join("/", self.filedir, self.filename)
 
     @classmethod
-    def get_random(cls, name: str) -> Self:
-        """Return `NAME@PID.sock` in the runtime directory."""
-        return cls.from_path(get_sockname(name, os.getpid(), get_rt_dir()))
+    def get_random(cls, name: str, bindspace: Path | None = None) -> Self:
+        """Return `NAME@PID.sock` in the directory `bindspace`, by default the runtime directory."""
+        return cls.from_path(get_sockname(name, os.getpid(), bindspace or get_rt_dir()))
+
+    @classmethod
+    def get_root(cls) -> Self:
+        """Return where the registrar of this user is looked for."""
+        return cls(str(get_rt_dir()), "registry@1616.sock")
 
     @classmethod
     def from_path(cls, path: str | Path) -> Self:
@@ -156,22 +175,31 @@ def get_address_cls(proto_key: str) -> type[TCPAddress | UDSAddress]:
         raise ValueError(f"unknown transport {proto_key!r}; choose one of {sorted(ADDRESS_TYPES)}") from None
 
 
-def check_transports(transports: list[str] | None, default: str) -> str:
-    """Return the one transport that a list `enable_transports=[...]` names; None means `default`.
+def check_transports(transports: Iterable[str] | None, default: list[str]) -> list[str]:
+    """Return the transports that `enable_transports=[...]` names, the first one for whoever needs only one.
 
-    Raises `TypeError` for something else than a list or tuple, `RuntimeError` for more or less than one, and
-    `ValueError` for a transport we do not have.
+    None means `default`. Raises `TypeError` for something else than a list or tuple, `RuntimeError` for an empty one,
+    and `ValueError` for a transport we do not have.
     """
     if transports is None:
-        return default
+        return list(default)
     if not isinstance(transports, list | tuple):
         raise TypeError(f"enable_transports must be a list such as ['tcp'], not {transports!r}")
-    if len(transports) != 1:
-        raise RuntimeError(
-            f"no multi-transport support: enable_transports must name one, not {list(transports)}"
-        )
-    get_address_cls(transports[0])
-    return transports[0]
+    if not transports:
+        raise RuntimeError("enable_transports must name a transport: ['tcp'], ['uds'] or both")
+    for transport in transports:
+        get_address_cls(transport)
+    return list(dict.fromkeys(transports))
+
+
+def default_lo_addrs(transports: Iterable[str]) -> list[tuple[Any, ...]]:
+    """Return where a registrar is looked for on this machine, for each transport; `NotImplementedError` for others."""
+    try:
+        return [ADDRESS_TYPES[transport].get_root().unwrap() for transport in transports]
+    except KeyError as exc:
+        raise NotImplementedError(
+            f"unknown transport {exc.args[0]!r}; we have {sorted(ADDRESS_TYPES)}"
+        ) from None
 
 
 def parse_maddr(text: str) -> TCPAddress | UDSAddress:
@@ -187,6 +215,20 @@ def parse_maddr(text: str) -> TCPAddress | UDSAddress:
     )
 
 
+def mk_maddr(addr: TCPAddress | UDSAddress) -> str:
+    """Return the multiaddr string of an address; the inverse of `parse_maddr`. `ValueError` for other transports."""
+    if not isinstance(addr, TCPAddress | UDSAddress):
+        raise ValueError(  # noqa: TRY004 - what users of the documented API catch
+            f"Unsupported proto_key: {getattr(addr, 'proto_key', addr)!r}"
+        )
+    return addr.maddr
+
+
+def parse_endpoints(table: dict[str, list[Any]]) -> dict[str, list[TCPAddress | UDSAddress]]:
+    """Return a table of services with each of their addresses, in whatever spelling, as an address object."""
+    return {name: [wrap_address(addr) for addr in addrs] for name, addrs in table.items()}
+
+
 def wrap_address(addr: object) -> TCPAddress | UDSAddress:
     """Return the address object for what a user may write: an address, a tuple or list, or a multiaddr string."""
     match addr:
@@ -198,6 +240,9 @@ def wrap_address(addr: object) -> TCPAddress | UDSAddress:
             return UDSAddress(str(filedir), filename)
         case str() if addr.startswith("/"):
             return parse_maddr(addr)
+        case _ if type(addr).__name__ == "Multiaddr":
+            # Of whichever library: what they have in common is how they are written.
+            return parse_maddr(str(addr))
     raise ValueError(
         f"not an address: {addr!r}; write (host, port), (directory, socket file name) or a multiaddr such as /ip4/127.0.0.1/tcp/1616"
     )

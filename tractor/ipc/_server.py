@@ -39,6 +39,9 @@ class Server:
         self._handle = handle
         self._limit = limit
         self._listeners: dict[TCPAddress | UDSAddress, socket.socket] = {}
+        #: Where the loops that accept run, while `serve` does.
+        self._nursery: trio.Nursery | None = None
+        self._closed = trio.Event()
 
     @property
     def addrs(self) -> list[TCPAddress | UDSAddress]:
@@ -46,7 +49,7 @@ class Server:
         return list(self._listeners)
 
     def bind(self, addr: TCPAddress | UDSAddress) -> TCPAddress | UDSAddress:
-        """Bind and listen; return the resolved address. Raises `ConnectionError` for an address in use."""
+        """Bind and listen, also while `serve` runs; return the resolved address. Raises `ConnectionError` for an address in use."""
         sock: socket.socket
         real: TCPAddress | UDSAddress
         match addr:
@@ -56,20 +59,29 @@ class Server:
                 sock, real = _uds.listen(addr)
         close_in_forks(sock)
         self._listeners[real] = sock
+        if self._closed.is_set():
+            self._closed = trio.Event()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._accept_loop, real, sock, self._nursery)
         return real
 
     @trio.lowlevel.enable_ki_protection
     async def serve(self) -> None:
-        """Accept on every bound address until cancelled, then close them all."""
+        """Accept on every bound address until `close` or cancellation, then close them all."""
         try:
             async with trio.open_nursery() as nursery:
                 for addr, sock in self._listeners.items():
                     nursery.start_soon(self._accept_loop, addr, sock, nursery)
+                self._nursery = nursery
+                # Also without listeners: there may be some later.
+                await self._closed.wait()
         finally:
+            self._nursery = None
             self.close()
 
     def close(self) -> None:
         """Stop listening at once; socket files are removed. Idempotent."""
+        self._closed.set()
         listeners, self._listeners = self._listeners, {}
         for addr, sock in listeners.items():
             trio.lowlevel.notify_closing(sock)

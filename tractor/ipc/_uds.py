@@ -1,13 +1,15 @@
 """Unix-domain sockets: listen, connect, and who is at the other end."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
 import struct
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from tractor.ipc._transport import SocketTransport
 _UCRED = struct.Struct("3i")
 #: Seconds a socket file must be old to be swept: between its binding and its listening it refuses connections too.
 _SETTLED = 1.0
+#: Seconds to wait for others that are about to listen in the same directory, each for less than a millisecond.
+_LOCK_TIMEOUT = 1.0
 #: Files that one sweep looks into: a directory full of them is cleared by many actors, and delays none.
 _SWEEP_MOST = 64
 
@@ -35,16 +39,39 @@ def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path = os.fspath(addr.sockpath)
     try:
-        unlink_stale(addr)
-        sock.setblocking(False)
-        sock.bind(path)
-        sock.listen(128)
+        with _locked(addr.bindspace):
+            unlink_stale(addr)
+            sock.setblocking(False)
+            sock.bind(path)
+            sock.listen(128)
     except OSError as exc:
         sock.close()
         raise ConnectionError(f"cannot listen on {addr}: {exc.strerror}") from exc
     if addr.bindspace == rt_dir:
         sweep(rt_dir)
     return sock, addr
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep others from replacing a socket file in the directory: two that find the same stale one must not both win.
+
+    Raises `TimeoutError` where somebody else does not come to an end with it.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + _LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError(errno.ETIMEDOUT, f"{directory} stays locked") from None
+                time.sleep(0.001)
+        yield
+    finally:
+        os.close(fd)
 
 
 def sweep(rt_dir: Path) -> None:

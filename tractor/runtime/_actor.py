@@ -64,9 +64,13 @@ class Actor:
         self.peers: dict[str, list[Router]] = {}
         #: The channel to the parent, for a child.
         self.parent: Router | None = None
-        self.self_methods: dict[str, SelfMethod] = {"cancel": self._serve_cancel}
-        #: The table of names, in the actor that keeps it; discovery's own.
+        self.self_methods: dict[str, SelfMethod] = {
+            "cancel": self._serve_cancel,
+            "is_listening": self._serve_is_listening,
+        }
+        #: The table of names, in an actor that keeps one, and its connections to others; discovery's own.
         self.registrar: object = None
+        self.registries: object = None
         self.served: dict[Served, None] = {}
         self.server = Server(self._serve_connection, limit=variables._max_msg_size)
         #: Tokens of children that are expected to connect back, and what to do with their channels.
@@ -351,6 +355,10 @@ class Actor:
         """Who has asked for the end of this actor, and why, for the tasks that end with it."""
         why = f": {self.cancel_reason}" if self.cancel_reason else ""
         return Cancel(self.cancel_caller or self.aid.uid, f"its actor {self.name!r} was cancelled{why}")
+
+    async def _serve_is_listening(self, served: Served) -> bool:  # noqa: ARG002 - every method gets its request
+        """The request `self:is_listening`: whether this actor can still be found by others."""
+        return bool(self.server.addrs)
 
     async def _serve_cancel(self, served: Served, grace: float | None = None, reason: str = "") -> bool:
         """The request `self:cancel`: acknowledged when every other request has ended."""

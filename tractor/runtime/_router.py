@@ -132,6 +132,10 @@ class Router:
         if self._pong is not None:
             self._pong.set()
 
+    async def wait_lost(self) -> None:
+        """Return when the channel is gone."""
+        await self._lost_event.wait()
+
     async def wait_loss(self) -> TransportClosed:
         """Return why a frame could not be sent, after a moment for the news of how the peer has ended."""
         if not self.channel.closed:

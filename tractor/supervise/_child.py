@@ -12,7 +12,7 @@ import trio
 from tractor._errors import ActorFailure, Exit, TransportClosed
 from tractor._hooks import announce_kill
 from tractor._ids import Aid
-from tractor.discovery._registrar import register, unregister
+from tractor.discovery._client import register, unregister
 from tractor.ipc import _uds
 from tractor.ipc._addr import TCPAddress, UDSAddress, get_sockname
 from tractor.ipc._channel import Channel

@@ -9,8 +9,8 @@ from typing import Any
 import trio
 
 from tractor._errors import RuntimeFailure
-from tractor.discovery._registrar import Registrar, become_registrar
-from tractor.ipc._addr import TCPAddress, UDSAddress, check_transports, get_address_cls, wrap_address
+from tractor.discovery._boot import enter, settle
+from tractor.ipc._addr import TCPAddress, UDSAddress, check_transports, default_lo_addrs, wrap_address
 from tractor.log import get_console_log, get_logger
 from tractor.runtime._actor import Actor
 from tractor.runtime._expose import find_modules
@@ -38,19 +38,24 @@ async def open_root_actor(
     enable_modules: list[str] | None = None,
     start_method: str | None = None,
     loglevel: str | None = None,
+    ensure_registry: bool = False,
     max_msg_size: int = MAX_BODY,
 ) -> AsyncGenerator[Actor]:
     """Run the first actor of a tree around the block, and yield it.
 
-    It keeps the names of its tree's actors. `registry_addrs` and `tpt_bind_addrs` are where it listens (default: a
-    random address of its transport); an address is `(host, port)`, `(directory, socket file)` or a multiaddr string.
-    `enable_transports`: `["tcp"]` (the default) or `["uds"]`. `enable_modules`: modules whose functions peers may run
-    in it. `start_method`: the spawn backend, `"trio"`. `loglevel`: what to show on stderr, here and in children.
-    `max_msg_size`: the largest message in bytes, either way.
+    `registry_addrs`: where actors of all programs are registered, by default `127.0.0.1:1616`, for Unix-domain sockets
+    `registry@1616.sock` in the runtime directory, or what the environment's `TRACTOR_REGISTRY_ADDRS` says. The first program
+    there answers for the names of all; when it ends another takes over. `[]` keeps a tree to itself.
+    `ensure_registry`: whether this must be that program.
+    `tpt_bind_addrs`: where it listens (default: random addresses). An address is `(host, port)`, `(directory, socket file)` or
+    a multiaddr, as a string or an object. `enable_transports`: `["tcp"]` (the default), `["uds"]` or both.
+    `enable_modules`: modules whose functions peers may run in it. `start_method`: the spawn backend, `"trio"`.
+    `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way.
     The environment's `TRACTOR_LOGLEVEL` and `TRACTOR_SPAWN_METHOD` win over the arguments.
 
-    Raises `RuntimeFailure` for a second root in one process, `ValueError` for arguments that do not fit, and
-    `ConnectionError` for an address in use.
+    Raises `RuntimeFailure` for a second root in one process, `ValueError` for arguments that do not fit, `ConnectionError` for
+    an address in use, and `RuntimeError` for a registry address that somebody else occupies, where no registrar takes note of
+    this program, or where there is one in spite of `ensure_registry`.
     """
     _check_place()
     check_name(name)
@@ -58,29 +63,33 @@ async def open_root_actor(
     loglevel = os.environ.get("TRACTOR_LOGLEVEL") or loglevel
     if loglevel:
         get_console_log(loglevel)
-    transport = check_transports(enable_transports, "tcp")
-    binds = _bind_addrs(registry_addrs, tpt_bind_addrs, transport)
+    transports = check_transports(enable_transports, ["tcp"])
+    registries = _registry_addrs(registry_addrs, transports)
+    binds = _wrap_all("tpt_bind_addrs", tpt_bind_addrs or [], transports)
     method = os.environ.get("TRACTOR_SPAWN_METHOD") or start_method or "trio"
     load_backend(method)
     actor = Actor(
         name,
         variables=RuntimeVars(
-            _is_root=True, _enable_tpts=[transport], _start_method=method, _max_msg_size=max_msg_size
+            _is_root=True, _enable_tpts=transports, _start_method=method, _max_msg_size=max_msg_size
         ),
         modules=find_modules(enable_modules or []),
-        is_registrar=True,
         loglevel=loglevel,
     )
-    registrar = become_registrar(actor)
     left: BaseException | None = None
     try:
-        async with run_actor(actor, binds or [get_address_cls(transport).get_random(name)]):
-            _note_addrs(actor, registrar)
+        await settle(actor, registries, binds, ensure_registry=ensure_registry)
+        async with run_actor(actor, []):
+            actor.vars._root_addrs = [addr.unwrap() for addr in actor.server.addrs]
+            actor.vars._root_mailbox = actor.vars._root_addrs[0]
+            await enter(actor)
             yield actor
     except BaseException as exc:
         if actor.exit_cause is None:
             raise
         left = exc
+    finally:
+        actor.server.close()
     log.info("Root actor terminated", extra={"root": str(actor.aid)})
     if actor.exit_cause is not None:
         # It left a request of a peer; the program ends as it would have, had it left the block.
@@ -101,23 +110,25 @@ def _check_size(max_msg_size: int) -> None:
         )
 
 
-def _note_addrs(actor: Actor, registrar: Registrar) -> None:
-    """Tell the tree, through what its children inherit and through the registrar, where its root listens."""
-    addrs = actor.server.addrs
-    actor.vars._root_addrs = [addr.unwrap() for addr in addrs]
-    actor.vars._root_mailbox = addrs[0].unwrap()
-    actor.vars._registry_addrs = [addr.maddr for addr in addrs]
-    registrar.register(actor.aid, actor.vars._registry_addrs, actor.aid.uuid)
+def _registry_addrs(addrs: list[Any] | None, transports: list[str]) -> list[TCPAddress | UDSAddress]:
+    if addrs is not None:
+        return _wrap_all("registry_addrs", addrs, transports)
+    told = os.environ.get("TRACTOR_REGISTRY_ADDRS")
+    if told is None:
+        return _wrap_all("registry_addrs", default_lo_addrs(transports), transports)
+    # It is for all programs, of whichever transport.
+    wrapped = [wrap_address(text) for text in told.split()]
+    return [addr for addr in wrapped if addr.proto_key in transports]
 
 
-def _bind_addrs(
-    registry_addrs: list[Any] | None, tpt_bind_addrs: list[Any] | None, transport: str
-) -> list[TCPAddress | UDSAddress]:
-    wrapped = [wrap_address(addr) for addr in [*(registry_addrs or []), *(tpt_bind_addrs or [])]]
+def _wrap_all(what: str, addrs: list[Any], transports: list[str]) -> list[TCPAddress | UDSAddress]:
+    if not isinstance(addrs, list | tuple):
+        raise TypeError(f"{what} must be a list of addresses, not {addrs!r}")
+    wrapped = [wrap_address(addr) for addr in addrs]
     for addr in wrapped:
-        if addr.proto_key != transport:
+        if addr.proto_key not in transports:
             raise ValueError(
-                f"registry_addrs has {addr}, of transport {addr.proto_key!r}, but enable_transports is {[transport]}"
+                f"{what} has {addr}, of transport {addr.proto_key!r}, but enable_transports is {transports}"
             )
     return wrapped
 

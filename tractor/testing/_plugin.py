@@ -82,6 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Socket files go where no other session on this machine puts its own.
     patch.setenv("XDG_RUNTIME_DIR", private)
     patch.setenv("TRACTOR_CHILD_LINK", config.getoption("--child-link"))
+    # Programs of other tests, and of other sessions on this machine, are none of a test's business.
+    patch.setenv("TRACTOR_REGISTRY_ADDRS", "")
     dump = Path(tempfile.gettempdir(), f"tractor-hang-{os.getpid()}.txt")
     config.stash[_SESSION] = _Session(mark, dump, private)
 

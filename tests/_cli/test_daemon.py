@@ -1,0 +1,112 @@
+"""`tractor daemon`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+import tractor
+from tests.discovery.conftest import free_address
+from tests.programs import townsfolk
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "tractor", "daemon"]
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> list[str]:
+    """Return what is in a file as soon as it is there."""
+    until = time.monotonic() + 20
+    while not path.exists():
+        assert process.poll() is None, process.stderr
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return path.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("how", "status"), [("SIGINT", 130), ("SIGTERM", 0), ("SIGKILL", -9)])
+def test_it_says_when_it_is_ready_and_ends_in_order(
+    how: str, status: int, transport: str, tmp_path: Path
+) -> None:
+    """In a file and on stdout. After SIGKILL the next one starts all the same."""
+    registry = free_address(transport, tmp_path)
+    ready = tmp_path / "ready"
+    for expected in (status, 0):
+        ready.unlink(missing_ok=True)
+        with subprocess.Popen(
+            [
+                *COMMAND,
+                "tests.programs.townsfolk",
+                "--name",
+                "d",
+                "--registry",
+                registry,
+                "--ready-file",
+                str(ready),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        ) as process:
+            assert wait_for(ready, process) == [registry]
+
+            async def use() -> None:
+                async with tractor.open_root_actor(registry_addrs=[registry], enable_transports=[transport]):
+                    async with tractor.find_actor("d", raise_on_none=True) as portal:
+                        assert await portal.run(townsfolk.ping) == "d"
+
+            trio.run(use)
+            os.kill(process.pid, signal.Signals[how] if expected == status else signal.SIGTERM)
+            out, err = process.communicate(timeout=10)
+            assert process.returncode == expected
+            assert err == ""
+            assert out == f"d@{process.pid} (registrar) listens on {registry}\n"
+            assert ready.exists() is (expected == -9)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["no.such.module"], "No module named 'no'"),
+        (["os", "--registry", "nowhere"], "not an address"),
+        (["os", "--bind", "/ip4/127.0.0.1/udp/1"], "Unsupported multiaddr protocol combo"),
+        ([], "Missing argument 'MODULE...'"),
+        (["os", "--loglevel", "loud"], "loud"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(argv: list[str], message: str) -> None:
+    """And no traceback."""
+    done = subprocess.run([*COMMAND, *argv], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_registry_that_must_be_ones_own(tmp_path: Path) -> None:
+    """Two daemons at one address: the second one refuses, if it was told to."""
+    registry = free_address("tcp", tmp_path)
+    ready = tmp_path / "ready"
+    with subprocess.Popen(
+        [*COMMAND, "os", "--registry", registry, "--ready-file", str(ready)],
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        wait_for(ready, process)
+        done = subprocess.run(
+            [*COMMAND, "os", "--registry", registry, "--ensure-registry"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 1
+        assert "there is a registrar at" in done.stderr
+        process.terminate()
