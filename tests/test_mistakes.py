@@ -33,6 +33,12 @@ async def generator() -> AsyncIterator[int]:
     yield 1
 
 
+@tractor.stream
+async def send_one(stream: tractor.MsgStream[int]) -> None:
+    """Send."""
+    await stream.send(1)
+
+
 async def give_away_an_object() -> object:
     """Return what cannot travel."""
     return object()
@@ -76,6 +82,7 @@ def mistakes_with_run() -> dict[str, tuple[Mistake, type[BaseException], str]]:
             "must be a non-streaming async function",
         ),
         "generator": (lambda an, p: p.run(generator), TypeError, "must be a non-streaming async function"),
+        "stream": (lambda an, p: p.run(send_one), TypeError, "Open it with `Portal.open_stream_from()`"),
         "lambda": (lambda an, p: p.run(never), TypeError, "must be a non-streaming async function"),
         "nested": (lambda an, p: p.run(nested), ValueError, "define it with `def` at the top of a module"),
         "partial": (lambda an, p: p.run(partial, b=2), TypeError, "and its arguments apart"),
@@ -83,6 +90,11 @@ def mistakes_with_run() -> dict[str, tuple[Mistake, type[BaseException], str]]:
         "object": (lambda an, p: p.run(add, a=object(), b=1), TypeError, "at .kwargs['a']"),
         "big-integer": (lambda an, p: p.run(add, a=2**70, b=1), OverflowError, "send it as str or bytes"),
         "run-sync": (lambda an, p: an.run_in_actor(not_async, a=1), TypeError, "must be an async function"),
+        "run-stream": (
+            lambda an, p: an.run_in_actor(send_one),
+            TypeError,
+            "use `Portal.open_stream_from()`",
+        ),
         "run-endpoint": (lambda an, p: an.run_in_actor(echo), TypeError, "use `Portal.open_context()`"),
         "name": (lambda an, p: an.start_actor(3), TypeError, "name must be a str, not 3"),
         "modules": (

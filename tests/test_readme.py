@@ -250,6 +250,8 @@ CALLABLES: list[Any] = [
     tractor.open_root_actor,
     tractor.find_actor,
     tractor.Context.open_stream,
+    tractor.MsgStream.subscribe,
+    tractor.Portal.open_stream_from,
     tractor.Context.cancel,
     tractor.Portal.cancel_actor,
     tractor.ActorNursery.start_actor,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tractor.runtime._actor import Actor
     from tractor.runtime._context import Context
     from tractor.runtime._endpoint import context
+    from tractor.runtime._oneway import stream
     from tractor.runtime._portal import Portal
     from tractor.runtime._state import current_actor, current_ipc_ctx, get_runtime_vars, is_root_process
     from tractor.runtime._stream import MsgStream
@@ -65,6 +66,7 @@ _HOME = {
     "runtime._actor": ("Actor",),
     "runtime._context": ("Context",),
     "runtime._endpoint": ("context",),
+    "runtime._oneway": ("stream",),
     "runtime._portal": ("Portal",),
     "runtime._state": ("current_actor", "current_ipc_ctx", "get_runtime_vars", "is_root_process"),
     "runtime._stream": ("MsgStream",),
@@ -118,6 +120,7 @@ __all__ = [
     "query_actor",
     "reg_err_types",
     "run_daemon",
+    "stream",
     "wait_for_actor",
     "watch",
 ]

@@ -35,6 +35,8 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
 
     #: The `Portal` it was opened with; None at the endpoint's side.
     portal: Any = None
+    #: What `open_stream` makes.
+    stream_type: type[MsgStream[Any]] = MsgStream
 
     def __repr__(self) -> str:
         return f"<Context {self.cid} {self.side} of {self._router.peer} {self.repr_state}>"
@@ -200,7 +202,7 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
             self.grant(Kind.STREAM, Flag.BACKPRESSURE if backpressure else 0, grant, size)
             self._outflow.open(ended=inbox.ended)
         self._end_patience()
-        self._stream = stream = MsgStream(self)
+        self._stream = stream = self.stream_type(self)
         try:
             yield stream
         except trio.EndOfChannel as exc:
@@ -218,6 +220,17 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
             raise RuntimeError("a stream cannot be opened before started() was called on this context")
         if self._stream is not None and not self._stream.closed_locally:
             raise RuntimeError("this side of the context has a stream open; leave its block first")
+
+    async def send_yield(self, data: ItemT) -> None:
+        """Send one item of a `@tractor.stream` function that has this context, in older programs; as `MsgStream.send`.
+
+        Raises `RuntimeError` where this side has no stream open.
+        """
+        if self._stream is None:
+            raise RuntimeError(
+                "send_yield() is for `@tractor.stream` functions: this side has no stream open"
+            )
+        await self._stream.send(data)
 
     async def cancel(self, timeout: float = CANCEL_TIMEOUT, *, reason: str = "") -> None:
         """Ask the other side to end; from the endpoint: end this task.

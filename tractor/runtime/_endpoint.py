@@ -24,6 +24,8 @@ from tractor.msg._payloads import ANY, MsgDec
 from tractor.runtime._context import Context
 
 _META = "_tractor_context_meta"
+#: Where `@stream` notes which parameter its function sends with.
+STREAM_PARAMETER = "_tractor_stream_parameter"
 
 
 @dataclass(frozen=True)
@@ -133,3 +135,13 @@ def _words(text: str) -> list[str]:
 def context_meta(func: object) -> ContextMeta | None:
     """Return what `@context` has noted on a function, or None."""
     return getattr(func, _META, None)
+
+
+def stream_parameter(func: object) -> str | None:
+    """Return what `@stream` has noted on a function, or None."""
+    return getattr(func, STREAM_PARAMETER, None)
+
+
+def is_one_way(func: object) -> bool:
+    """Whether a function only sends: an async generator, or one marked with `@stream`."""
+    return inspect.isasyncgenfunction(func) or stream_parameter(func) is not None

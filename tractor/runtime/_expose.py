@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tractor._errors import ModuleNotExposed
-from tractor.runtime._endpoint import context_meta
+from tractor.runtime._endpoint import context_meta, is_one_way
 
 #: A child replays its parent's main module under this name; both names mean the same functions.
 MP_MAIN = "__mp_main__"
@@ -85,7 +85,15 @@ class Exposed:
                 raise ModuleNotExposed(
                     f"module {obj.__name__!r}, found by way of {target}, is not exposed by that name"
                 )
-        if inspect.isasyncgenfunction(obj) or not inspect.iscoroutinefunction(obj):
+        if is_one_way(obj):
+            if as_context:
+                from tractor.runtime._oneway import as_endpoint
+
+                return as_endpoint(obj)
+            raise TypeError(
+                f"{target} must be an async function! It is a stream: open it with `Portal.open_stream_from()`"
+            )
+        if not inspect.iscoroutinefunction(obj):
             raise TypeError(f"{target} must be an async function!")
         if as_context and context_meta(obj) is None:
             raise TypeError(f"{target} is not a context endpoint: decorate it with `@tractor.context`")

@@ -57,6 +57,7 @@ class Link:
         #: Set when this side has opened a stream, while more has come than it would hold without one.
         self._awaited: trio.Event | None = None
         self._stream: MsgStream[Any] | None = None
+        self._on_stopped: Callable[[], object] | None = None
         #: Cancelled when this end has to stop.
         self._scope = trio.CancelScope()
         #: Ends the task that watches the opener's deadline.
@@ -136,6 +137,14 @@ class Link:
         self._inbox.end()
         if self._inbox.ended:
             self._outflow.close()
+            if self._on_stopped is not None:
+                self._on_stopped()
+
+    def when_stopped(self, call: Callable[[], object]) -> None:
+        """Have `call` called when the peer closes its end of the stream that is open here; at once if it has."""
+        self._on_stopped = call
+        if self._inbox.ended:
+            call()
 
     def _on_credit(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         self._outflow.grant(*CREDIT.unpack(body))

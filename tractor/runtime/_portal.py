@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
-from typing import Any, Concatenate
+from typing import Any, Concatenate, overload
 
 import trio
 
@@ -19,10 +19,11 @@ from tractor.msg._boxed import ContextCancelled
 from tractor.msg._ptr import NamespacePath
 from tractor.runtime._call import call
 from tractor.runtime._context import Context
-from tractor.runtime._endpoint import context_meta
+from tractor.runtime._endpoint import context_meta, is_one_way
 from tractor.runtime._open import open_context
 from tractor.runtime._reasons import find_place
 from tractor.runtime._router import Router
+from tractor.runtime._stream import MsgStream
 
 log = get_logger(__name__)
 
@@ -119,6 +120,49 @@ class Portal:
             allow_overruns=options.get("allow_overruns", False),
         )
 
+    @overload
+    def open_stream_from[ItemT, **P](
+        self, func: Callable[P, AsyncIterator[ItemT]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AbstractAsyncContextManager[MsgStream[ItemT]]: ...
+    @overload
+    def open_stream_from[ItemT, **P](
+        self,
+        func: Callable[Concatenate[MsgStream[ItemT], P], Awaitable[object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AbstractAsyncContextManager[MsgStream[ItemT]]: ...
+    @overload
+    def open_stream_from[ItemT, **P](
+        self,
+        func: Callable[Concatenate[Context[Any, ItemT, Any], P], Awaitable[object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AbstractAsyncContextManager[MsgStream[ItemT]]: ...
+    def open_stream_from(
+        self, func: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> AbstractAsyncContextManager[MsgStream[Any]]:
+        """Run an async generator, or a `@tractor.stream` function, in the peer, and receive what it yields.
+
+        The block gets a stream that only receives. It ends when the function does; an error there is raised here, where the
+        task waits for the next item, else where the block ends. The function runs ahead of its reader by no more than
+        1024 items and about 1 MiB, then it waits. Closing the stream, or leaving the block, cancels it: an async generator is
+        closed, so that its `finally` blocks run, and the block waits for that.
+        Raises `TypeError` for something that is no such function; else as `run`.
+        """
+        if not is_one_way(func):
+            raise TypeError(
+                f"{_name(func)} must be an async generator function, or one decorated with `@tractor.stream`"
+            )
+        if args:
+            raise TypeError(f"arguments of {_name(func)} must be given by keyword: they travel by name")
+        if self._router.peer == self._router.local:
+            raise RuntimeError("Invalid Operation: an actor cannot open a stream from itself")
+        from tractor.runtime._oneway import open_stream_from
+
+        return open_stream_from(self._router, str(NamespacePath.from_ref(func)), kwargs, portal=self)
+
     async def wait_for_result(self) -> Any:
         """Return the result of the function given to `run_in_actor()`, as often as asked.
 
@@ -175,8 +219,10 @@ class Portal:
 @lru_cache(maxsize=1024)
 def _call_target(func: Any) -> str:
     """Return where a peer finds a function that can be called plainly."""
-    if not inspect.iscoroutinefunction(func) or context_meta(func) is not None:
+    if not inspect.iscoroutinefunction(func) or context_meta(func) is not None or is_one_way(func):
         hint = " Open it with `Portal.open_context()`" if context_meta(func) is not None else ""
+        if is_one_way(func):
+            hint = " Open it with `Portal.open_stream_from()`"
         if inspect.iscoroutine(func):
             func.close()
             hint = f" Pass {func.__name__} itself, not {func.__name__}(...), and its arguments by keyword"

@@ -20,7 +20,7 @@ from tractor.msg._codec import get_codec
 from tractor.msg._ptr import NamespacePath
 from tractor.msg._types import SpawnSpec
 from tractor.runtime._actor import Actor
-from tractor.runtime._endpoint import context_meta
+from tractor.runtime._endpoint import context_meta, is_one_way
 from tractor.runtime._expose import find_modules
 from tractor.runtime._portal import Portal
 from tractor.spawn._backend import ChildSpec, load_backend
@@ -148,6 +148,10 @@ class ActorNursery:
         if context_meta(fn) is not None:
             raise TypeError(
                 f"{fn.__qualname__} is a context endpoint: start an actor and use `Portal.open_context()`"
+            )
+        if is_one_way(fn):
+            raise TypeError(
+                f"{fn.__qualname__} is a stream: start an actor and use `Portal.open_stream_from()`"
             )
         target = NamespacePath.from_ref(fn).to_tuple()
         get_codec().encode(fn_kwargs)
