@@ -255,7 +255,8 @@ class MsgStream[ItemT = Any]:
         """Take the next item off the stream, for all who share it."""
         if self._closed is not None:
             raise self._closed
-        if self._inbox.items:
+        waits = not self._inbox.items
+        if not waits:
             self._left -= 1
             if (self._left <= 0 or self._bytes >= _BURST_BYTES) and self._is_turn_over():
                 await trio.lowlevel.checkpoint()
@@ -266,6 +267,8 @@ class MsgStream[ItemT = Any]:
             body = await self._inbox.get()
         except trio.EndOfChannel:
             raise self._end() from None
+        if waits:
+            self._begin_turn()
         self._bytes += len(body)
         return self._ctx.load(body, "Yield")  # type: ignore[no-any-return]
 
