@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -58,7 +59,6 @@ async def test_a_module_that_cannot_be_imported_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parent has only checked that it is there."""
-    monkeypatch.setenv("TRACTOR_CHILD_LINK", "inherit")
     (tmp_path / "half_a_module.py").write_text("raise LookupError('the other half')\n")
     monkeypatch.syspath_prepend(tmp_path)
     async with tractor.open_nursery() as nursery:
@@ -93,6 +93,18 @@ def test_the_parent_hears_why_a_child_does_not_come_up(link: str, tmp_path: Path
     assert "kid" in done.stdout
     assert "NameError: name 'missing_name' is not defined" in done.stdout
     assert f'File "{script}", line 2' in done.stdout
+
+
+async def test_a_parent_that_cannot_be_reached_is_reported_on_stderr() -> None:
+    """That is where a parent finds what a child could not tell it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"/ip4/127.0.0.1/tcp/{server.getsockname()[1]}"
+    spec = make_spec()
+    boot: SpawnSpec = get_codec().decoder(SpawnSpec)(spec.boot)
+    boot = boot._replace(connect_to=[nobody], token=b"token")
+    async with open_child("trio", replace(spec, boot=get_codec().encode(boot))) as running:
+        assert await running.wait_end() == Exit("died", 1)
+        assert "ConnectionRefusedError" in running.child.boot_output()
 
 
 async def test_what_was_written_before_it_was_up_is_passed_on(

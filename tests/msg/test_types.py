@@ -13,6 +13,7 @@ SAMPLES: list[Any] = [
     Hello(1, "bob", "u-1", 42, False, False, ["/ip4/127.0.0.1/tcp/1"], b"token"),
     Bye("crashed", None, "ValueError: no", BOXED),
     Bye("cancelled", ("root", "u-0"), "", None),
+    Bye("failed to boot", None, "ValueError: no", BOXED, b"token"),
     Start("mod:func", {"a": 1, "b": [None, "x"]}),
     Cancel(("root", "u-0"), "enough"),
     SpawnSpec(

@@ -181,10 +181,10 @@ async def test_a_probe_is_answered_but_is_no_peer(transport: str) -> None:
 
 async def test_a_wrong_token_is_refused(transport: str, caplog: pytest.LogCaptureFixture) -> None:
     """The connection is dropped; whoever is expected can still come, once."""
-    welcomed: list[Hello] = []
+    welcomed: list[Hello | Bye] = []
     done = trio.Event()
 
-    async def welcome(channel: Channel, hello: Hello) -> None:
+    async def welcome(channel: Channel, hello: Hello | Bye) -> None:
         welcomed.append(hello)
         channel.abort()
         done.set()
@@ -200,6 +200,25 @@ async def test_a_wrong_token_is_refused(transport: str, caplog: pytest.LogCaptur
         assert await closed_by_peer(channel)
         assert await closed_by_peer(await dial(alice, token=b"right"))
         assert len(welcomed) == 1
+
+
+async def test_a_farewell_with_a_token_is_heard_by_whoever_expects_it(transport: str) -> None:
+    """A child that cannot come up says so instead of a hello; the goodbye of a stranger is dropped."""
+    heard: list[Hello | Bye] = []
+
+    async def listen(channel: Channel, first: Hello | Bye) -> None:
+        heard.append(first)
+
+    async with listening("alice", transport) as alice:
+        alice.actor.expected[b"right"] = listen
+        for token in (b"", b"wrong", b"right", b"right"):
+            bye = Bye("failed to boot", None, "no luck", None, token)
+            channel = Channel(await connect(alice.actor.server.addrs[0]), dialer=True)
+            channel.post(Kind.BYE, 0, 0, get_codec().encode(bye))
+            assert await closed_by_peer(channel)
+            assert len(heard) == (token == b"right")
+        assert heard == [Bye("failed to boot", None, "no luck", None, b"right")]
+        assert alice.actor.peers == {}
 
 
 async def test_a_channel_has_one_router() -> None:

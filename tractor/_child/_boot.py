@@ -20,7 +20,7 @@ from tractor._child._mainmod import replay_main
 from tractor._child._warden import Warden
 from tractor._errors import TransportClosed
 from tractor.ipc._addr import UDSAddress, get_address_cls, parse_maddr
-from tractor.ipc._channel import Channel
+from tractor.ipc._channel import HANDSHAKE_LIMIT, Channel
 from tractor.ipc._server import connect
 from tractor.ipc._transport import SocketTransport
 from tractor.log import get_console_log, get_logger
@@ -39,6 +39,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Seconds an actor waits after SIGINT before it ends by itself. Ctrl-C in a terminal reaches every process of the tree:
 #: what ends the tree is the root's interrupt, and a child that is quicker would look as if it had died.
 CTRL_C_PATIENCE = 0.5
+#: Seconds a child that connects back has to reach its parent.
+_CONNECT_TIMEOUT = 10.0
 
 
 def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stderr: int | None) -> int:
@@ -93,7 +95,7 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
     )
     warden.guard(actor)
     _handle_signals(actor, warden)
-    channel = await _reach_parent(spec, sock, limit=actor.vars._max_msg_size)
+    link = _ParentLink(spec, sock, limit=actor.vars._max_msg_size)
     bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [
         get_address_cls(key).get_random(spec.name) for key in actor.vars._enable_tpts
     ]
@@ -103,25 +105,26 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
             try:
                 replay_main(spec.main)
                 actor.exposed.load()
+                channel = await link.open()
                 booted = True
             except (Exception, SystemExit) as exc:
-                _report_failed_boot(actor, channel, exc, spec)
+                await _report_failed_boot(actor, link, exc)
                 raise
             finally:
                 _restore_stderr(stderr, keep=not booted)
-            await _join_parent(actor, channel, spec)
+            await _join_parent(actor, channel, spec.token)
             await actor.cancel_complete.wait()
     except (Exception, SystemExit) as exc:
         if booted:
             log.exception("a child has failed")
         elif actor.bye.error is None:
             # It could not even listen.
-            _report_failed_boot(actor, channel, exc, spec)
+            await _report_failed_boot(actor, link, exc)
         return 1
     finally:
         warden.parent_lost = actor.bye.how == "orphaned"
         with trio.CancelScope(shield=True):
-            await channel.aclose()
+            await link.aclose()
     return 0
 
 
@@ -146,18 +149,39 @@ def _handle_signals(actor: Actor, warden: Warden) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-async def _reach_parent(spec: SpawnSpec, sock: socket.socket, *, limit: int) -> Channel:
-    """Return the channel to the parent: the inherited one, or a connection made to the parent's address."""
-    if not spec.connect_to:
-        return Channel(SocketTransport(sock), dialer=False, limit=limit)
-    sock.close()
-    with trio.fail_after(10):
-        return Channel(await connect(parse_maddr(spec.connect_to[0])), dialer=True, limit=limit)
+class _ParentLink:
+    """The channel to the parent: the inherited one, or a connection, made once there is something to say.
+
+    Not earlier: a parent drops connections that do not say soon who they are, and a boot may take its time.
+    """
+
+    def __init__(self, spec: SpawnSpec, inherited: socket.socket, *, limit: int) -> None:
+        self.token = spec.token
+        self._addr = parse_maddr(spec.connect_to[0]) if spec.connect_to else None
+        self._limit = limit
+        self._channel: Channel | None = None
+        if self._addr is None:
+            self._channel = Channel(SocketTransport(inherited), dialer=False, limit=limit)
+        else:
+            inherited.close()
+
+    async def open(self) -> Channel:
+        """Return the channel; `OSError` or `trio.TooSlowError` when the parent cannot be reached."""
+        if self._channel is None:
+            assert self._addr is not None
+            with trio.fail_after(_CONNECT_TIMEOUT):
+                self._channel = Channel(await connect(self._addr), dialer=True, limit=self._limit)
+        return self._channel
+
+    async def aclose(self) -> None:
+        """Close the channel, if there is one, once what was said has been sent."""
+        if self._channel is not None:
+            await self._channel.aclose()
 
 
-async def _join_parent(actor: Actor, channel: Channel, spec: SpawnSpec) -> None:
+async def _join_parent(actor: Actor, channel: Channel, token: bytes) -> None:
     """Tell the parent that we are up, and serve its channel; the actor ends when that is lost."""
-    say_hello(channel, actor.aid, actor.server.addrs, token=spec.token)
+    say_hello(channel, actor.aid, actor.server.addrs, token=token)
     try:
         await hear_hello(channel)
     except trio.Cancelled:
@@ -175,16 +199,15 @@ async def _join_parent(actor: Actor, channel: Channel, spec: SpawnSpec) -> None:
     actor.services.start_soon(actor.serve_channel, channel)
 
 
-def _report_failed_boot(actor: Actor, channel: Channel, exc: BaseException, spec: SpawnSpec) -> None:
-    actor.crashed(exc, how="failed to boot")
-    if spec.connect_to:
-        # Before the hello nobody knows whose connection this is: the parent finds the report in our stderr.
-        traceback.print_exception(exc)
-        return
+async def _report_failed_boot(actor: Actor, link: _ParentLink, exc: BaseException) -> None:
+    # The parent does not know yet whose words these are, and takes no more of them. A farewell has more than the error.
+    actor.crashed(exc, how="failed to boot", limit=HANDSHAKE_LIMIT * 3 // 4)
     try:
-        channel.post(Kind.BYE, 0, 0, get_codec().encode(actor.bye))
-    except TransportClosed:
-        log.info("the parent is gone before this child was up")
+        channel = await link.open()
+        channel.post(Kind.BYE, 0, 0, get_codec().encode(actor.bye._replace(token=link.token)))
+    except (OSError, trio.TooSlowError, TransportClosed):
+        # Where the parent lives, it finds in our stderr what it could not be told.
+        traceback.print_exception(exc)
 
 
 def _restore_stderr(stderr: int | None, *, keep: bool) -> None:

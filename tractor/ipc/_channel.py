@@ -22,7 +22,7 @@ _BURST = 64
 UNREAD_LIMIT = 16 * 1024 * 1024
 UNREAD_TIMEOUT = 5.0
 #: A peer that has not said who it is may not make us hold more than this many bytes.
-_HANDSHAKE_LIMIT = 64 * 1024
+HANDSHAKE_LIMIT = 64 * 1024
 _HUNG_UP = "the peer hung up"
 #: What the end of the peer looks like: to the reader, and to the writer, which may notice first.
 _HANG_UPS = (EOFError, BrokenPipeError, ConnectionResetError)
@@ -52,7 +52,7 @@ class Channel:
         #: Whether somebody here asked the peer's actor to cancel itself.
         self.cancel_called = False
         self._outbox = Outbox(transport)
-        self._reader = FrameReader(limit=_HANDSHAKE_LIMIT)
+        self._reader = FrameReader(limit=HANDSHAKE_LIMIT)
         self._burst = 0
         self._drained = True
         self._lost: BaseException | None = None

@@ -32,6 +32,8 @@ class Bye(NamedTuple):
     canceller: tuple[str, str] | None
     detail: str
     error: Boxed | None
+    #: Proof that the sender is the child somebody is waiting for, where it connects back and cannot come up.
+    token: bytes = b""
 
 
 class Start(NamedTuple):

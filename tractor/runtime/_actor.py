@@ -74,7 +74,7 @@ class Actor:
         self.served: dict[Served, None] = {}
         self.server = Server(self._serve_connection, limit=variables._max_msg_size)
         #: Tokens of children that are expected to connect back, and what to do with their channels.
-        self.expected: dict[bytes, Callable[[Channel, Hello], Awaitable[None]]] = {}
+        self.expected: dict[bytes, Callable[[Channel, Hello | Bye], Awaitable[None]]] = {}
         #: Called with a channel's router once it is lost.
         self.on_peer_lost: list[Callable[[Router], None]] = []
         #: Awaited before the channels are closed, each for a bounded time.
@@ -234,8 +234,10 @@ class Actor:
         try:
             with trio.fail_after(HANDSHAKE_TIMEOUT):
                 say_hello(channel, self.aid, self.server.addrs)
-                hello = await hear_hello(channel)
-        except (TransportClosed, Refused, trio.TooSlowError) as exc:
+                hello: Hello | Bye = await hear_hello(channel)
+        except Refused as exc:
+            hello = exc.bye
+        except (TransportClosed, trio.TooSlowError) as exc:
             log.info("connection dropped", extra={"cause": str(exc) or "no handshake in time"})
             channel.abort()
             return
@@ -253,6 +255,9 @@ class Actor:
             finally:
                 # Also where it was not welcome.
                 channel.abort(channel.exit)
+        elif isinstance(hello, Bye):
+            log.info("connection dropped", extra={"cause": hello.detail or "it is leaving"})
+            channel.abort()
         elif hello.is_probe:
             await channel.aclose()
         else:
@@ -344,11 +349,12 @@ class Actor:
             for listener in tuple(self.on_hastened):
                 listener()
 
-    def crashed(self, exc: BaseException, how: str = "crashed") -> None:
-        """Note the error that ends this actor, for the farewell."""
+    def crashed(self, exc: BaseException, how: str = "crashed", *, limit: int | None = None) -> None:
+        """Note the error that ends this actor, for the farewell; in at most `limit` bytes (default: half a message)."""
+        limit = limit or self.vars._max_msg_size // 2
         error = pack_error(exc, self.aid.uid)
-        if len(get_codec().encode(error)) > self.vars._max_msg_size // 2:
-            error = shrink_error(error, self.vars._max_msg_size // 2)
+        if len(get_codec().encode(error)) > limit:
+            error = shrink_error(error, limit)
         self.bye = Bye(how, None, f"{type(exc).__name__}: {error.message[:_DETAIL]}", error)
 
     def cancel_request(self) -> Cancel:

@@ -158,7 +158,7 @@ class SupervisedChild:
     @trio.lowlevel.enable_ki_protection
     async def _accept(self) -> None:
         """Wait for a child that connects back; the inherited channel is not used."""
-        self._actor.expected[self._token] = self._welcome
+        self._actor.expected[self._token] = self._hear_first
         try:
             with trio.move_on_after(self._boot_timeout):
                 await self.up.wait()
@@ -178,14 +178,21 @@ class SupervisedChild:
         except trio.TooSlowError:
             self._fail_boot(f"it did not say hello within {self._boot_timeout} s")
         except Refused as exc:
-            await self._hear_exit()
-            self._note_failed_boot(exc.bye)
+            await self._note_failed_boot(exc.bye)
         except TransportClosed:
             await self._wait_exit()
             self._fail_boot("it ended before it was up")
         else:
             await self._welcome(self._channel, hello)
         finally:
+            self._channel_ended.set()
+
+    async def _hear_first(self, channel: Channel, first: Hello | Bye) -> None:
+        """Take what a child that connects back begins with: that it is up, or why it cannot be."""
+        if isinstance(first, Hello):
+            await self._welcome(channel, first)
+        else:
+            await self._note_failed_boot(first)
             self._channel_ended.set()
 
     async def _welcome(self, channel: Channel, hello: Hello) -> None:
@@ -231,7 +238,8 @@ class SupervisedChild:
         with trio.move_on_after(_EXIT_NEWS, shield=True):
             await self.exited.wait()
 
-    def _note_failed_boot(self, bye: Bye) -> None:
+    async def _note_failed_boot(self, bye: Bye) -> None:
+        await self._hear_exit()
         self._fail_boot(f"it failed to boot: {bye.detail}" if bye.detail else "it failed to boot")
         if bye.error is not None and self.failure is not None:
             self.failure.__cause__ = unpack_error(bye.error, sender=self.aid.uid)
