@@ -9,7 +9,7 @@ from tractor.ipc._channel import Channel
 from tractor.ipc._mem import MemoryTransport, memory_transport_pair
 from tractor.msg._codec import get_codec
 from tractor.msg._types import PROTOCOL_VERSION, Bye, Hello
-from tractor.runtime._handshake import Refused, hear_hello, say_hello
+from tractor.runtime._handshake import DETAIL, Refused, hear_hello, make_bye, say_hello
 from tractor.wire._frame import pack
 from tractor.wire._kinds import Kind
 
@@ -87,3 +87,22 @@ async def test_a_peer_that_hangs_up_is_a_loss() -> None:
     peer.close()
     with pytest.raises(TransportClosed, match="closed by the peer"):
         await hear_hello(channel)
+
+
+def test_a_farewell_has_the_error_that_ended_its_actor() -> None:
+    """With its traceback, and as text for people."""
+    try:
+        raise LookupError("no luck")
+    except LookupError as exc:
+        bye = make_bye(exc, Aid("me", "u-0", 5), "crashed", 10_000)
+    assert (bye.how, bye.canceller, bye.detail, bye.token) == ("crashed", None, "LookupError: no luck", b"")
+    assert bye.error is not None
+    assert bye.error.boxed_type == "LookupError"
+    assert "test_handshake.py" in bye.error.tb
+
+
+def test_a_farewell_is_never_much_longer_than_it_may_be() -> None:
+    """Or its channel would not take it."""
+    bye = make_bye(ValueError("x" * 100_000), Aid("me", "u-0", 5), "failed to boot", 20_000)
+    assert len(bye.detail) < DETAIL + 20
+    assert len(get_codec().encode(bye)) < 20_000

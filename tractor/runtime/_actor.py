@@ -18,10 +18,9 @@ from tractor.ipc._server import Server, connect
 from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
 from tractor.msg._codec import get_codec
-from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._types import Bye, Cancel, Hello
 from tractor.runtime._expose import Exposed
-from tractor.runtime._handshake import Refused, hear_hello, say_hello
+from tractor.runtime._handshake import DETAIL, Refused, hear_hello, make_bye, say_hello
 from tractor.runtime._portal import Portal
 from tractor.runtime._reasons import describe
 from tractor.runtime._router import Router
@@ -34,8 +33,6 @@ log = get_logger(__name__)
 
 #: Seconds a connection has to say who it is.
 HANDSHAKE_TIMEOUT = 10.0
-#: Most characters of what an actor says in a farewell, beside the boxed error.
-_DETAIL = 1000
 
 
 class Actor:
@@ -308,7 +305,7 @@ class Actor:
         """End this actor because `KeyboardInterrupt` or `SystemExit` left one of its tasks."""
         self.exit_cause = self.exit_cause or cause
         how = "interrupted" if isinstance(cause, KeyboardInterrupt) else "exited"
-        self.cancel_soon(how=how, detail=repr(cause)[:_DETAIL])
+        self.cancel_soon(how=how, detail=repr(cause)[:DETAIL])
 
     def interrupt_soon(self, detail: str, *, patience: float = 0.0) -> None:
         """End this actor because of a signal, unless somebody else has asked it to within `patience` seconds."""
@@ -350,12 +347,8 @@ class Actor:
                 listener()
 
     def crashed(self, exc: BaseException, how: str = "crashed", *, limit: int | None = None) -> None:
-        """Note the error that ends this actor, for the farewell; in at most `limit` bytes (default: half a message)."""
-        limit = limit or self.vars._max_msg_size // 2
-        error = pack_error(exc, self.aid.uid)
-        if len(get_codec().encode(error)) > limit:
-            error = shrink_error(error, limit)
-        self.bye = Bye(how, None, f"{type(exc).__name__}: {error.message[:_DETAIL]}", error)
+        """Note the error that ends this actor, for the farewell; in about `limit` bytes (default: half a message)."""
+        self.bye = make_bye(exc, self.aid, how, limit or self.vars._max_msg_size // 2)
 
     def cancel_request(self) -> Cancel:
         """Who has asked for the end of this actor, and why, for the tasks that end with it."""
@@ -370,7 +363,7 @@ class Actor:
         """The request `self:cancel`: acknowledged when every other request has ended."""
         self.cancel_soon(
             canceller=served.peer.uid,
-            reason=str(reason)[:_DETAIL],
+            reason=str(reason)[:DETAIL],
             # NaN becomes 0 as well.
             grace=None if grace is None else max(0.0, float(grace)),
         )

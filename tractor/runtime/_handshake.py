@@ -1,4 +1,4 @@
-"""The first exchange on a channel: who is there."""
+"""The first exchange on a channel: who is there; and what an actor says when it leaves because of an error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from tractor._ids import Aid
 from tractor.ipc._addr import TCPAddress, UDSAddress, parse_maddr
 from tractor.ipc._channel import Channel
 from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._types import PROTOCOL_VERSION, Bye, Hello
 from tractor.wire._kinds import Kind
+
+#: Most characters of what an actor says in a farewell, beside the boxed error.
+DETAIL = 1000
 
 
 class Refused(Exception):
@@ -36,6 +40,14 @@ def say_hello(
         token,
     )
     channel.post(Kind.HELLO, 0, 0, get_codec().encode(hello))
+
+
+def make_bye(exc: BaseException, local: Aid, how: str, limit: int) -> Bye:
+    """Return the farewell of an actor that `exc` has ended; its report is cut where it is longer than `limit` bytes."""
+    error = pack_error(exc, local.uid)
+    if len(get_codec().encode(error)) > limit:
+        error = shrink_error(error, limit)
+    return Bye(how, None, f"{type(exc).__name__}: {error.message[:DETAIL]}", error)
 
 
 async def hear_hello(channel: Channel) -> Hello:
