@@ -126,3 +126,35 @@ async def open_pair(*modules: str, capacity: int = 256 * 1024, limit: int = MAX_
     async with open_resident("alice", *modules, limit=limit) as alice:
         async with open_resident("bob", *modules, limit=limit) as bob:
             yield Pair(alice, bob, *await join(alice, bob, capacity=capacity))
+
+
+class HeldTransport(MemoryTransport):
+    """Reads nothing while it is held: what the peer says is late."""
+
+    held: trio.Event | None = None
+
+    async def wait_readable(self) -> None:
+        """Wait for the release, too."""
+        await super().wait_readable()
+        if self.held is not None:
+            await self.held.wait()
+
+    def recv_nowait(self, into: memoryview) -> int:
+        """Read, unless held."""
+        if self.held is not None and not self.held.is_set():
+            raise BlockingIOError
+        return super().recv_nowait(into)
+
+
+@asynccontextmanager
+async def open_held_pair(
+    *modules: str, limit: int = MAX_BODY
+) -> AsyncGenerator[tuple[Pair, HeldTransport, HeldTransport]]:
+    """Run two joined actors whose ends of the connection can be held: alice's and bob's."""
+    left, right = memory_transport_pair()
+    left.__class__ = right.__class__ = HeldTransport
+    assert isinstance(left, HeldTransport)
+    assert isinstance(right, HeldTransport)
+    async with open_resident("alice", *modules, limit=limit) as alice:
+        async with open_resident("bob", *modules, limit=limit) as bob:
+            yield Pair(alice, bob, *await join_by(alice, bob, left, right)), left, right

@@ -292,6 +292,7 @@ def test_every_number_is_the_one_in_the_code() -> None:
 def test_the_bounds_are_the_defaults_of_the_api() -> None:
     """The constants in that table are what a caller gets who says nothing."""
     from tractor.runtime._context import CANCEL_TIMEOUT
+    from tractor.runtime._vars import MAX_REQUESTS
     from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE
     from tractor.wire._kinds import MAX_BODY
 
@@ -303,6 +304,7 @@ def test_the_bounds_are_the_defaults_of_the_api() -> None:
     assert default(tractor.open_nursery, "grace") == GRACE
     assert default(tractor.open_nursery, "boot_timeout") == BOOT_TIMEOUT
     assert default(tractor.open_root_actor, "max_msg_size") == MAX_BODY
+    assert default(tractor.open_root_actor, "max_requests") == MAX_REQUESTS
     assert default(tractor.Context.cancel, "timeout") == CANCEL_TIMEOUT
 
 

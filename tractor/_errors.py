@@ -25,6 +25,7 @@ __all__ = [
     "ProtocolError",
     "RemoteProtocolError",
     "RuntimeFailure",
+    "TooManyRequests",
     "TransportClosed",
     "TrioCancelled",
     "TrioTaskExited",
@@ -122,6 +123,15 @@ class ActorTooSlowError(RuntimeFailure):
     """A peer did not acknowledge a request to cancel itself in time.
 
     Not a `trio.TooSlowError`: a deadline of the caller's own must stay distinguishable.
+    """
+
+    __module__ = "tractor"
+
+
+class TooManyRequests(RuntimeFailure):
+    """An actor serves so many requests of one peer already, or holds so many unread answers for it, that it takes no more.
+
+    Nothing of what was asked for has happened.
     """
 
     __module__ = "tractor"

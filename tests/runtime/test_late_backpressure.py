@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,9 +11,8 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 import tractor
-from tests.resident import Pair, join_by, open_pair, open_resident, run_fast
+from tests.resident import open_held_pair, open_pair, run_fast
 from tractor import Context, RemoteActorError, StreamOverrun
-from tractor.ipc._mem import MemoryTransport, memory_transport_pair
 from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS, Outflow
 from tractor.runtime._link import OPEN_TIMEOUT
 
@@ -27,36 +24,6 @@ SENT = [0]
 @pytest.fixture(autouse=True)
 def _start_at_zero() -> None:
     SENT[0] = 0
-
-
-class HeldTransport(MemoryTransport):
-    """Reads nothing while it is held: what the peer says is late."""
-
-    held: trio.Event | None = None
-
-    async def wait_readable(self) -> None:
-        """Wait for the release, too."""
-        await super().wait_readable()
-        if self.held is not None:
-            await self.held.wait()
-
-    def recv_nowait(self, into: memoryview) -> int:
-        """Read, unless held."""
-        if self.held is not None and not self.held.is_set():
-            raise BlockingIOError
-        return super().recv_nowait(into)
-
-
-@asynccontextmanager
-async def open_held_pair() -> AsyncGenerator[tuple[Pair, HeldTransport, HeldTransport]]:
-    """Run two joined actors whose ends of the connection can be held: alice's and bob's."""
-    left, right = memory_transport_pair()
-    left.__class__ = right.__class__ = HeldTransport
-    assert isinstance(left, HeldTransport)
-    assert isinstance(right, HeldTransport)
-    async with open_resident("alice", HERE) as alice, open_resident("bob", HERE) as bob:
-        portal, back = await join_by(alice, bob, left, right)
-        yield Pair(alice, bob, portal, back), left, right
 
 
 async def send_all(stream: Any, count: int) -> None:
@@ -91,7 +58,7 @@ async def sink(ctx: Context, wait: bool, buffer: int) -> list[int]:
 async def test_what_the_opener_sends_before_it_hears_of_it_is_taken(before: int, buffer: int) -> None:
     """It stops in time, however late the news is; then it goes on by credit."""
     count = 2000
-    async with open_held_pair() as (pair, near, _):
+    async with open_held_pair(HERE) as (pair, near, _):
         pair.bob.actor.lifetime_word = word = trio.Event()  # type: ignore[attr-defined]
         with trio.fail_after(5):
             async with pair.portal.open_context(sink, wait=True, buffer=buffer) as (ctx, _):
@@ -112,7 +79,7 @@ async def test_what_the_opener_sends_before_it_hears_of_it_is_taken(before: int,
 @pytest.mark.parametrize("buffer", [1, 1024])
 async def test_what_the_endpoint_sends_before_it_hears_of_it_is_taken(buffer: int) -> None:
     """As the other way round; also where the opener takes nothing of it for some time."""
-    async with open_held_pair() as (pair, _, far):
+    async with open_held_pair(HERE) as (pair, _, far):
         with trio.fail_after(5):
             async with pair.portal.open_context(source, counts=[2000]) as (ctx, _):
                 far.held = trio.Event()
@@ -127,7 +94,7 @@ async def test_what_the_endpoint_sends_before_it_hears_of_it_is_taken(buffer: in
 
 async def test_asking_for_a_later_stream_is_soon_enough() -> None:
     """The sender goes ahead only in a stream that it knows the other side to have opened."""
-    async with open_held_pair() as (pair, _, far):
+    async with open_held_pair(HERE) as (pair, _, far):
         with trio.fail_after(5):
             async with pair.portal.open_context(source, counts=[300, 1000]) as (ctx, _):
                 async with ctx.open_stream(msg_buffer_size=300) as stream:

@@ -94,7 +94,6 @@ def test_a_peer_that_does_not_answer_is_not_waited_for(how: str, caplog: pytest.
         async with open_pair(HERE) as pair:
             # As if it were in a call that blocks: its frames are not looked at.
             (routers,) = pair.bob.actor.peers.values()
-            pair.bob.actor._on_channel_frame = lambda *args: None  # type: ignore[method-assign]
             routers[0]._on_channel_frame = lambda *args: None
             assert await _leave(pair, how, 60) == pytest.approx(PATIENCE + ANSWER_TIMEOUT, abs=0.01)
             assert caplog.records[0].why == "the peer does not answer"  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """What every actor of a tree inherits at boot."""
 
-from tractor.runtime._vars import RuntimeVars
+from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
 from tractor.wire._kinds import MAX_BODY
 
 
@@ -15,6 +15,7 @@ def test_the_defaults_are_those_of_a_fresh_process() -> None:
         "_debug_mode": False,
         "_start_method": "trio",
         "_max_msg_size": MAX_BODY,
+        "_max_requests": MAX_REQUESTS,
     }
 
 

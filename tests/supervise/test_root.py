@@ -142,6 +142,7 @@ async def test_a_second_root_is_refused() -> None:
         ({"enable_modules": ["no_such_module_anywhere"]}, ModuleNotFoundError),
         ({"loglevel": "loud"}, ValueError),
         ({"max_msg_size": 10}, ValueError),
+        ({"max_requests": 0}, ValueError),
         ({"nonsense": True}, TypeError),
     ],
     ids=lambda value: str(value)[:40],

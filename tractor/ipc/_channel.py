@@ -21,6 +21,9 @@ _BURST = 64
 #: A peer that asks for more although it has not read that many bytes, and none at all for so many seconds, is cut off.
 UNREAD_LIMIT = 16 * 1024 * 1024
 UNREAD_TIMEOUT = 5.0
+#: One that has not read this many bytes, or four messages of the largest size if that is more, is refused what it asks
+#: for; and cut off, however busy it looks, when it has not read twice as many.
+UNREAD_MOST = 64 * 1024 * 1024
 #: A peer that has not said who it is may not make us hold more than this many bytes.
 HANDSHAKE_LIMIT = 64 * 1024
 _HUNG_UP = "the peer hung up"
@@ -100,9 +103,23 @@ class Channel:
         return error
 
     def ignored(self) -> bool:
-        """Whether the peer does not read: a lot is queued for it, and it has taken none of that for some time."""
+        """Whether the peer does not read: a lot is queued for it, and it has taken none of that for some time; or too much."""
         outbox = self._outbox
-        return outbox.size > UNREAD_LIMIT and trio.current_time() - outbox.full_since > UNREAD_TIMEOUT
+        return outbox.size > UNREAD_LIMIT and (
+            trio.current_time() - outbox.full_since > UNREAD_TIMEOUT or outbox.size > 2 * self._unread_most()
+        )
+
+    @property
+    def unread(self) -> int:
+        """Bytes queued that the peer has not taken yet."""
+        return self._outbox.size
+
+    def crowded(self) -> bool:
+        """Whether so much is queued for the peer that it should not ask for more."""
+        return self._outbox.size > UNREAD_LIMIT and self._outbox.size > self._unread_most()
+
+    def _unread_most(self) -> int:
+        return max(UNREAD_MOST, 4 * self.limit)
 
     def check(self, size: int) -> None:
         """Raise what `post` would raise for a body of `size` bytes."""

@@ -10,26 +10,24 @@ from typing import Any
 
 import trio
 
-from tractor._errors import RemoteProtocolError, TransportClosed
+from tractor._errors import TransportClosed
 from tractor._ids import Aid, new_uuid
 from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.ipc._channel import Channel
 from tractor.ipc._server import Server, connect
-from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
-from tractor.msg._codec import get_codec
 from tractor.msg._types import Bye, Cancel, Hello
 from tractor.runtime._expose import Exposed
 from tractor.runtime._handshake import DETAIL, Refused, hear_hello, make_bye, say_hello
 from tractor.runtime._portal import Portal
 from tractor.runtime._reasons import describe
-from tractor.runtime._router import Router
+from tractor.runtime._router import Router, take_channel_frame
 from tractor.runtime._serve import SelfMethod, Served, serve_request
 from tractor.runtime._vars import RuntimeVars
 from tractor.trionics._shields import lift_shields
-from tractor.wire._kinds import Kind
 
 log = get_logger(__name__)
+
 
 #: Seconds a connection has to say who it is.
 HANDSHAKE_TIMEOUT = 10.0
@@ -69,6 +67,7 @@ class Actor:
         self.registrar: object = None
         self.registries: object = None
         self.served: dict[Served, None] = {}
+        self.max_requests = variables._max_requests
         self.server = Server(self._serve_connection, limit=variables._max_msg_size)
         #: Tokens of children that are expected to connect back, and what to do with their channels.
         self.expected: dict[bytes, Callable[[Channel, Hello | Bye], Awaitable[None]]] = {}
@@ -195,7 +194,7 @@ class Actor:
             channel,
             self.aid,
             on_request=lambda router, did, flags, body: serve_request(self, router, did, flags, body),
-            on_channel_frame=self._on_channel_frame,
+            on_channel_frame=take_channel_frame,
             start_soon=self._start_service,
         )
         self.peers.setdefault(router.peer.uuid, []).append(router)
@@ -210,20 +209,6 @@ class Actor:
         router.lose(router.channel.loss())
         for listener in self.on_peer_lost:
             listener(router)
-
-    def _on_channel_frame(self, router: Router, kind: int, body: Buffer) -> None:
-        channel = router.channel
-        if kind == Kind.BYE:
-            channel.bye = get_codec().decoder(Bye)(body)
-        elif kind == Kind.PING:
-            if channel.ignored():
-                raise RemoteProtocolError("the peer goes on asking, but does not read the answers")
-            if channel.connected():
-                channel.post(Kind.PONG, 0, 0, body)
-        elif kind == Kind.PONG:
-            router.on_pong()
-        else:
-            raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")
 
     @trio.lowlevel.enable_ki_protection
     async def _serve_connection(self, channel: Channel) -> None:

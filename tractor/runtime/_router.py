@@ -12,13 +12,16 @@ from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
-from tractor.msg._codec import DecodeError
+from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._types import Bye
 from tractor.wire._kinds import Kind
 
 _START = int(Kind.START)
 
 #: Seconds that who could not send waits for the news of how the peer has ended.
 LOSS_NEWS_TIMEOUT = 0.5
+#: Bytes of a PING that are sent back.
+_MOST_PING = 64
 
 
 class DialogEnd(Protocol):
@@ -49,6 +52,7 @@ class Router:
         "dialogs",
         "local",
         "lost",
+        "serving",
         "start_soon",
     )
 
@@ -64,6 +68,8 @@ class Router:
         self.channel = channel
         self.local = local
         self.dialogs: dict[int, DialogEnd] = {}
+        #: How many requests of the peer are being served.
+        self.serving = 0
         #: Why the channel is gone, once it is.
         self.lost: TransportClosed | None = None
         self._lost_event = trio.Event()
@@ -150,3 +156,19 @@ class Router:
         ends, self.dialogs = list(self.dialogs.values()), {}
         for end in ends:
             end.on_loss(error)
+
+
+def take_channel_frame(router: Router, kind: int, body: Buffer) -> None:
+    """Take a frame that is about the channel itself."""
+    channel = router.channel
+    if kind == Kind.BYE:
+        channel.bye = get_codec().decoder(Bye)(body)
+    elif kind == Kind.PING:
+        if len(body) > _MOST_PING or channel.ignored():
+            raise RemoteProtocolError("the peer goes on asking, but does not read the answers")
+        if channel.connected():
+            channel.post(Kind.PONG, 0, 0, body)
+    elif kind == Kind.PONG:
+        router.on_pong()
+    else:
+        raise RemoteProtocolError(f"{Kind(kind).name} is no frame for a channel that is up")

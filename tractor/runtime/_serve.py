@@ -115,6 +115,8 @@ class Host(Protocol):
     #: Methods under the namespace `self`; each gets its own request first.
     self_methods: dict[str, SelfMethod]
     served: dict[Served, None]
+    #: How many requests of one peer are served at a time.
+    max_requests: int
     #: Whether it is about to end, and who has asked for that.
     cancel_called: bool
 
@@ -132,7 +134,14 @@ class Host(Protocol):
 
 
 def serve_request(host: Host, router: Router, did: int, flags: int, body: Buffer) -> None:
-    """Start the task for a request that has arrived."""
+    """Start the task for a request that has arrived, or refuse it."""
+    if router.serving >= host.max_requests or router.channel.crowded():
+        from tractor.runtime._refusal import may_refuse, refuse
+
+        if may_refuse(host, router, body):
+            refuse(host, router, did)
+            return
+    router.serving += 1
     served: Served
     if flags & _CONTEXT:
         served = ServedContext(router, did)
@@ -172,6 +181,7 @@ async def _run(host: Host, served: Served, body: Buffer) -> None:
             _report_cancel(host, served)
     finally:
         served.router.close(served.did)
+        served.router.serving -= 1
         host.request_done(served)
 
 

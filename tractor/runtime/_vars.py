@@ -7,6 +7,9 @@ from typing import Any
 
 from tractor.wire._kinds import MAX_BODY
 
+#: Requests of one peer that an actor serves at a time.
+MAX_REQUESTS = 10_000
+
 
 @dataclass
 class RuntimeVars:
@@ -20,6 +23,7 @@ class RuntimeVars:
     _debug_mode: bool = False
     _start_method: str = "trio"
     _max_msg_size: int = MAX_BODY
+    _max_requests: int = MAX_REQUESTS
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, copied."""

@@ -16,7 +16,7 @@ from tractor.runtime._actor import Actor
 from tractor.runtime._expose import find_modules
 from tractor.runtime._lifetime import run_actor
 from tractor.runtime._state import current_actor
-from tractor.runtime._vars import RuntimeVars
+from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
 from tractor.spawn._backend import load_backend
 from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, check_name, run_nursery
 from tractor.trionics._managers import protected_manager
@@ -40,6 +40,7 @@ async def open_root_actor(
     loglevel: str | None = None,
     ensure_registry: bool = False,
     max_msg_size: int = MAX_BODY,
+    max_requests: int = MAX_REQUESTS,
 ) -> AsyncGenerator[Actor]:
     """Run the first actor of a tree around the block, and yield it.
 
@@ -50,7 +51,9 @@ async def open_root_actor(
     `tpt_bind_addrs`: where it listens (default: random addresses). An address is `(host, port)`, `(directory, socket file)` or
     a multiaddr, as a string or an object. `enable_transports`: `["tcp"]` (the default), `["uds"]` or both.
     `enable_modules`: modules whose functions peers may run in it. `start_method`: the spawn backend, `"trio"`.
-    `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way.
+    `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way;
+    it is not negotiated: all of a tree have the same, and who gets a larger one from elsewhere hangs up.
+    `max_requests`: how many requests of one peer each actor serves at a time; further ones get `TooManyRequests`.
     The environment's `TRACTOR_LOGLEVEL` and `TRACTOR_SPAWN_METHOD` win over the arguments.
 
     Raises `RuntimeFailure` for a second root in one process, `ValueError` for arguments that do not fit, `ConnectionError` for
@@ -59,7 +62,7 @@ async def open_root_actor(
     """
     _check_place()
     check_name(name)
-    _check_size(max_msg_size)
+    limits = _check_limits(max_msg_size, max_requests)
     loglevel = os.environ.get("TRACTOR_LOGLEVEL") or loglevel
     if loglevel:
         get_console_log(loglevel)
@@ -70,9 +73,7 @@ async def open_root_actor(
     load_backend(method)
     actor = Actor(
         name,
-        variables=RuntimeVars(
-            _is_root=True, _enable_tpts=transports, _start_method=method, _max_msg_size=max_msg_size
-        ),
+        variables=RuntimeVars(_is_root=True, _enable_tpts=transports, _start_method=method, **limits),
         modules=find_modules(enable_modules or []),
         loglevel=loglevel,
     )
@@ -103,11 +104,15 @@ def _check_place() -> None:
         raise RuntimeFailure("an actor needs trio: start the program with `trio.run(main)`")
 
 
-def _check_size(max_msg_size: int) -> None:
+def _check_limits(max_msg_size: int, max_requests: int) -> dict[str, Any]:
+    """Return the limits under the names that they have in every actor."""
+    if max_requests < 1:
+        raise ValueError(f"max_requests must be at least 1, not {max_requests!r}")
     if not _LEAST_MAX_MSG_SIZE <= max_msg_size < 2**32:
         raise ValueError(
             f"max_msg_size must be at least {_LEAST_MAX_MSG_SIZE} bytes and below 2**32, not {max_msg_size!r}"
         )
+    return {"_max_msg_size": max_msg_size, "_max_requests": max_requests}
 
 
 def _registry_addrs(addrs: list[Any] | None, transports: list[str]) -> list[TCPAddress | UDSAddress]:
