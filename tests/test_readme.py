@@ -8,6 +8,7 @@ process ids, uuids, dates, seconds, directories and markers below source lines a
 `^C`, that key is pressed in a terminal.
 `python fragment`: part of a program, which must compile.
 `console` or `sh` with `make`: not run, for that would never end; but the targets must exist, and `== STEP` too.
+`console terminal`: run by `tests/test_two_programs.py`, each in a terminal of its own.
 `text`: anything else.
 """
 
@@ -201,6 +202,9 @@ def test_every_block_follows_the_rules(document: Path) -> None:
                 assert block.text in sources, f"{where}: a program without a transcript"
             continue
         assert block.language in ("console", "sh", "text"), f"{where}: {block.language!r}"
+        if block.note == "terminal":
+            assert document.name == "two-programs.md", f"{where}: nobody runs it"
+            continue
         lines = block.text.splitlines() if block.language != "text" else []
         commands = [
             line.removeprefix("$ ") for line in lines if line.startswith("$ ") or block.language == "sh"

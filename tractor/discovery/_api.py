@@ -26,6 +26,8 @@ type Row = tuple[str, str, list[str]]
 
 #: Seconds for an actor that was found to say hello, or that it still listens.
 DIAL_TIMEOUT = 3.0
+#: Seconds that a question waits for the successor of a registrar that was lost.
+SUCCESSION_TIMEOUT = 2.0
 
 
 class LocalPortal:
@@ -57,15 +59,33 @@ class SharedPortal(Portal):
         await trio.lowlevel.checkpoint()
 
 
+async def own_registry(actor: Actor) -> Portal | LocalPortal:
+    """Return a portal to the actor's registrar. Raises `OSError` when there is none, and a lost one has no successor."""
+    until = trio.current_time() + SUCCESSION_TIMEOUT
+    while True:
+        registrar = local_registrar(actor)
+        if registrar is not None:
+            return LocalPortal(actor, registrar)
+        try:
+            return SharedPortal(await registries_of(actor).router())
+        except OSError:
+            if trio.current_time() >= until or not registries_of(actor).are_kept:
+                raise
+        await trio.sleep(RETRY_FIRST)
+
+
 @asynccontextmanager
 async def get_registry(addr: Any = None) -> AsyncGenerator[Portal | LocalPortal]:
-    """Yield a portal to the registrar: the tree's, or the one at `addr`. Raises `OSError` when nobody is there."""
+    """Yield a portal to the registrar: the tree's, or the one at `addr`.
+
+    Raises `OSError` when nobody is there; the tree's own is given two seconds to have a successor.
+    """
     actor = current_actor()
     registrar = local_registrar(actor)
-    if registrar is not None and (addr is None or wrap_address(addr) in actor.server.addrs):
+    if addr is None:
+        yield await own_registry(actor)
+    elif registrar is not None and wrap_address(addr) in actor.server.addrs:
         yield LocalPortal(actor, registrar)
-    elif addr is None:
-        yield SharedPortal(await registries_of(actor).router())
     else:
         async with _connected(actor, wrap_address(addr)) as portal:
             yield portal
@@ -199,23 +219,21 @@ async def wait_for_actor(name: str, registry_addr: Any = None) -> AsyncGenerator
     """Wait until an actor of that name is registered and reachable; yield a portal to it.
 
     It goes on waiting where the registrar of this actor's tree is lost, until there is another. Raises `OSError` where
-    there is none to begin with, or at `registry_addr` any more.
+    this tree has none, or there is none at `registry_addr`.
     """
     actor = current_actor()
     loans = registries_of(actor).loans
     used: list[Router] = []
     portal: Portal | None = None
     delay = 0.0
-    asked = False
     try:
         while portal is None:
             try:
                 async with get_registry(registry_addr) as registry:
-                    asked = True
                     await registry.run_from_ns("self", "wait_for_actor", name=name)
                     portal = await _reach(actor, name, registry, used)
             except FAILURES:
-                if registry_addr is not None or not asked:
+                if registry_addr is not None or not registries_of(actor).are_kept:
                     raise
             if portal is None:
                 # It may be registered and not answer.

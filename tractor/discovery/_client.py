@@ -43,7 +43,8 @@ class RegistryLink:
         self._actor = owner.actor
         self._router: Router | None = None
         self._connecting = trio.Lock()
-        self._kept = False
+        #: Whether the connection is restored when it is lost.
+        self.kept = False
         self._entries: dict[str, tuple[Aid, list[str]]] = {}
 
     async def router(self) -> Router:
@@ -61,8 +62,8 @@ class RegistryLink:
     async def register(self, aid: Aid, addrs: list[str]) -> None:
         """Register an actor now, and again whenever that is necessary. Raises what is in `FAILURES`."""
         self._entries[aid.uuid] = (aid, addrs)
-        if not self._kept:
-            self._kept = True
+        if not self.kept:
+            self.kept = True
             self._actor.services.start_soon(self._keep)
         with trio.fail_after(REGISTER_TIMEOUT):
             await _register(await self.router(), aid, addrs)
@@ -155,6 +156,11 @@ class Registries:
             local.table.remove(aid.uuid)
         for link in self.links:
             link.unregister(aid)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether a registrar that was lost is looked for again."""
+        return local_registrar(self.actor) is not None or any(link.kept for link in self.links)
 
     async def router(self) -> Router:
         """Return a channel to the first registrar that is there. Raises `OSError` when none is."""

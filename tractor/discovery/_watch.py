@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import trio
 
 from tractor._ids import Aid
+from tractor.discovery._api import own_registry
 from tractor.discovery._client import FAILURES, RETRY_FIRST, RETRY_MOST, registries_of
 from tractor.discovery._registrar import Registrar, local_registrar
 from tractor.log import get_logger
@@ -95,8 +96,7 @@ async def watch(name: str = "") -> AsyncGenerator[Watch]:
     Raises `OSError` where there is no registrar to begin with, and `NoRuntime` outside of an actor.
     """
     actor = current_actor()
-    if local_registrar(actor) is None:
-        await registries_of(actor).router()
+    await own_registry(actor)
     send, receive = trio.open_memory_channel[Presence](0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_follow, actor, name, send)
