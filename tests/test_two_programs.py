@@ -96,5 +96,10 @@ def test_the_page_shows_what_the_programs_print() -> None:
     service, client = COMMANDS
     assert service == "tractor daemon quotes --name quotes"
     assert client == "python quotes_client.py ABC"
-    for line in ("(registrar) listens on", "waiting for the service", "found quotes@", "the service is gone: "):
+    for line in (
+        "(registrar) listens on",
+        "waiting for the service",
+        "found quotes@",
+        "the service is gone: ",
+    ):
         assert line in PAGE

@@ -24,7 +24,15 @@ async def ping() -> str:
 
 async def stop_listening() -> None:
     """As if its listener had died: the actor lives on, and nobody new can reach it."""
-    tractor.current_actor().server.close()
+    tractor.current_actor().ipc_server.cancel()
+
+
+@tractor.context
+async def stop_listening_and_sleep(ctx: tractor.Context[None, None, None]) -> None:
+    """The same, and sleep for ever."""
+    tractor.current_actor().ipc_server.cancel()
+    await ctx.started()
+    await trio.sleep_forever()
 
 
 @tractor.context

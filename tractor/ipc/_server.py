@@ -89,6 +89,10 @@ class Server:
             if isinstance(addr, UDSAddress):
                 _uds.unlink(addr)
 
+    def cancel(self) -> None:
+        """The same as `close`."""
+        self.close()
+
     @trio.lowlevel.enable_ki_protection
     async def _accept_loop(
         self, addr: TCPAddress | UDSAddress, sock: socket.socket, nursery: trio.Nursery

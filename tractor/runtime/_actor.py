@@ -12,7 +12,7 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor._ids import Aid, new_uuid
-from tractor.ipc._addr import TCPAddress, UDSAddress
+from tractor.ipc._addr import TCPAddress, UDSAddress, wrap_address
 from tractor.ipc._channel import Channel
 from tractor.ipc._server import Server, connect
 from tractor.log import get_logger
@@ -137,6 +137,21 @@ class Actor:
     def accept_addrs(self) -> list[tuple[Any, ...]]:
         """Where it listens, as plain tuples."""
         return [addr.unwrap() for addr in self.server.addrs]
+
+    @property
+    def ipc_server(self) -> Server:
+        """What listens on `accept_addrs`; without it the actor lives on, and nobody new can reach it."""
+        return self.server
+
+    @property
+    def reg_addrs(self) -> list[tuple[Any, ...]]:
+        """Where its names are kept, as plain tuples."""
+        return [addr.unwrap() for addr in self.registry_addrs]
+
+    @property
+    def registry_addrs(self) -> list[TCPAddress | UDSAddress]:
+        """Where its names are kept."""
+        return [wrap_address(addr) for addr in self.vars._registry_addrs]
 
     @property
     def accept_addr(self) -> tuple[Any, ...]:
