@@ -206,6 +206,13 @@ async def limits_change_what_is_taken(portal: Portal) -> None:
                 assert await ctx.wait_for_result() == {"field": "x"}
 
 
+async def limits_hold_for_first_values(portal: Portal) -> None:
+    """`started()` is refused what is outside of the block's limit, and may be called again."""
+    async with opened(portal, payloads.limited) as (ctx, first):
+        assert first == 5
+        assert await ctx.wait_for_result() == "free again"
+
+
 RULES: list[Rule] = [
     what_matches_is_what_arrives,
     a_bad_first_value_is_noticed_by_its_sender,
@@ -219,6 +226,7 @@ RULES: list[Rule] = [
     what_cannot_be_encoded_reaches_the_opener,
     parity_is_asked_for,
     limits_change_what_is_taken,
+    limits_hold_for_first_values,
 ]
 
 

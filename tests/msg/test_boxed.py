@@ -11,6 +11,7 @@ from tractor.msg import _errtypes
 from tractor.msg._boxed import DIVIDER, Boxed, ContextCancelled, MsgTypeError, RemoteActorError, StreamOverrun
 from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errtypes import reg_err_types
+from tractor.msg._messages import Return, Yield
 
 LEAF, MID = ("leaf", "uuid-1"), ("mid", "uuid-2")
 TB = 'Traceback (most recent call last):\n  File "leaf.py", line 3, in work\nValueError: bad price\n'
@@ -209,6 +210,15 @@ def test_a_type_error_is_made_from_what_a_decoder_refused() -> None:
     assert exc.expected_msg_type is None
     assert exc.tb_str == exc.msgdata["tb_str"] == "the traceback"
     assert str(exc) == f"bad\n{DIVIDER}\nthe traceback\n{DIVIDER}"
+
+
+@pytest.mark.parametrize(
+    ("travelled", "expected"),
+    [("Yield", Yield), ("Return", Return), ("HomeMade", "HomeMade"), (int, int), (None, None)],
+)
+def test_the_bad_message_is_known_by_its_type_from_afar_too(travelled: Any, expected: Any) -> None:
+    """Types travel by name; those of messages mean the same everywhere."""
+    assert MsgTypeError("bad", expected_msg_type=travelled).expected_msg_type is expected
 
 
 def test_an_overrun_is_also_a_timeout_of_trio() -> None:

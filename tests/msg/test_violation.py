@@ -1,8 +1,10 @@
 """Errors for payloads that do not match their spec."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tractor.msg._boxed import DIVIDER, MsgTypeError
 from tractor.msg._codec import get_codec
@@ -61,6 +63,12 @@ def test_the_report_shows_the_hook_that_has_failed() -> None:
     assert "_codec.py" not in error.tb_str
 
 
+class Order(NamedTuple):
+    """A type of the program."""
+
+    item: str
+
+
 class Yield_:  # noqa: N801 - not the message
     """A type for a hook."""
 
@@ -80,6 +88,17 @@ def test_a_value_that_would_change_is_shown_before_and_after() -> None:
         "(1,) has type <class 'tuple'>, but arrives as [1] of type <class 'list'>"
     )
     assert error.expected_msg_type is Return
+
+
+@given(st.binary(max_size=60), st.sampled_from([int, str | None, list[int], dict[str, Order], Order]))
+def test_whatever_a_peer_sends_there_is_an_error_for_it(data: bytes, spec: Any) -> None:
+    """With a message, also where the bytes are nonsense or nested without end."""
+    try:
+        get_codec().raw_decoder(spec)(data)
+    except Exception as exc:  # noqa: BLE001 - whatever the library raises
+        error = refuse_to_take(data, spec, "Return", "3", exc)
+        assert error.message.startswith("invalid `Return` msg payload\n")
+        assert error.tb_str
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000_000, list(range(1_000_000)), {n: n for n in range(100_000)}])

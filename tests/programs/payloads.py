@@ -113,6 +113,19 @@ async def strict_and_typed(ctx: Context) -> tuple[int, int]:
 
 
 @tractor.context
+async def limited(ctx: Context) -> str:
+    """Start within a limit, first with what is outside of it."""
+    with limit_plds(int):
+        try:
+            await ctx.started("x")
+        except MsgTypeError as error:
+            found = error
+        check_local(found, ctx, "x")
+        await ctx.started(5)
+    return "free again"
+
+
+@tractor.context
 async def sleeper(ctx: Context) -> None:
     """Wait until cancelled."""
     await ctx.started()

@@ -10,6 +10,7 @@ from tests.resident import Pair, open_pair, run_fast
 from tractor._errors import ModuleNotExposed, TransportClosed
 from tractor.ipc._channel import Channel
 from tractor.msg._boxed import ContextCancelled, MsgTypeError, RemoteActorError
+from tractor.msg._messages import Return
 from tractor.runtime._call import call
 from tractor.runtime._unwind import UNWIND_TIMEOUT
 
@@ -324,6 +325,6 @@ async def test_a_reply_that_is_no_value_is_an_error_of_the_call(monkeypatch: pyt
         monkeypatch.setattr(Channel, "post", garble)
         with pytest.raises(MsgTypeError, match="invalid `Return` msg payload") as info:
             await pair.portal.run(add, a=1)
-        assert info.value.bad_msg == b"\xc1"
+        assert (info.value.bad_msg, info.value.expected_msg_type) == (b"\xc1", Return)
         monkeypatch.undo()
         await still_works(pair)

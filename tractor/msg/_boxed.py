@@ -290,7 +290,7 @@ class ContextCancelled(RemoteActorError):
 class MsgTypeError(RemoteActorError):
     """A payload or message does not match the type that holds for it.
 
-    Raised where it is noticed: by the sender, else by the receiver.  One raised here has no traceback text.
+    Raised where it is noticed: by the sender, without a traceback text, or by the receiver, with what the decoder says.
     """
 
     __module__ = "tractor"

@@ -139,22 +139,33 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         value: None = None,
         validate_pld_spec: bool = True,
         strict_pld_parity: bool = False,
+        hide_tb: bool = True,
     ) -> None: ...
     @overload
     async def started(
-        self, value: StartedT, validate_pld_spec: bool = True, strict_pld_parity: bool = False
+        self,
+        value: StartedT,
+        validate_pld_spec: bool = True,
+        strict_pld_parity: bool = False,
+        hide_tb: bool = True,
     ) -> None: ...
     async def started(
-        self, value: Any = None, validate_pld_spec: bool = True, strict_pld_parity: bool = False
+        self,
+        value: Any = None,
+        validate_pld_spec: bool = True,
+        strict_pld_parity: bool = False,
+        hide_tb: bool = True,
     ) -> None:
         """Tell the opener that the endpoint is ready; `value` is what its block gets first.
 
         `validate_pld_spec=False`: do not look whether the value matches the endpoint's `pld_spec`; the opener does.
         `strict_pld_parity=True`: look also whether what arrives is equal to the value, as a list is not to a tuple.
+        `hide_tb`: leave this function out of a test's report.
 
         Endpoint side only, once: else `RuntimeError`. Raises `MsgTypeError` for a value that does not match, and
         `TypeError`, `OverflowError` or `ValueError` for one that cannot be sent.
         """
+        __tracebackhide__ = hide_tb
         if self._role is Role.PARENT:
             raise RuntimeError("started() is for the endpoint's side of a context, not for its opener")
         await trio.lowlevel.checkpoint_if_cancelled()
