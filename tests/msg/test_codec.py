@@ -387,6 +387,12 @@ def test_the_spec_says_where_the_hook_makes_objects(spec: Any, sent: Any, arrive
     assert codec.decoder(spec, earn)(codec.encode(sent)) == arrived
 
 
+@pytest.mark.parametrize("spec", [Money | None, Money | str | None, Colour | Money | None])
+def test_a_hook_is_not_asked_what_none_is(spec: Any) -> None:
+    """Where None may come, it is None."""
+    assert get_codec().decoder(spec, lambda kind, _: kind.__new__(kind))(get_codec().encode(None)) is None
+
+
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
@@ -412,7 +418,9 @@ def test_the_applied_codec_is_asked_for_what_the_own_hook_does_not_take() -> Non
     codec = get_codec()
     assert under(pay, lambda: codec.encode([Money(5)])) == codec.encode([5])
     assert under(paint, lambda: codec.encoder(pay)([Money(5), Colour()])) == codec.encode([5, "blue"])
-    assert under(lambda _: "mine", lambda: codec.encoder(pay)([Money(5)])) == codec.encode([5])
+    assert under(lambda _: "mine", lambda: codec.encoder(pay)([Money(5), Colour()])) == codec.encode(
+        [5, "mine"]
+    )
     for hook in (None, paint):
         with pytest.raises(TypeError, match=r"'Money' \(at \[0\]\)"):
             under(hook, lambda: codec.encode([Money(5)]))
