@@ -103,3 +103,46 @@ def test_it_may_change_while_it_is_walked() -> None:
         seen.append(entry.uuid)
     assert seen == ["1", "2"]
     assert len(table) == 1
+
+
+def test_entries_of_a_keeper_that_does_not_answer_are_hidden() -> None:
+    """And come back with it; who listens for changes hears of both, once. What is removed meanwhile stays away."""
+    told: list[tuple[str, bool]] = []
+    table = Table(lambda entry, present: told.append((entry.uuid, present)))
+    for uuid in ("1", "2", "3"):
+        table.add(Entry("ann", uuid, [f"/{uuid}"], "k" if uuid != "3" else "3"))
+    assert told == [("1", True), ("2", True), ("3", True)]
+    told.clear()
+    for _ in range(2):
+        table.note_answer("k", False)
+    assert told == [("1", False), ("2", False)]
+    assert uuids(table) == ["3"]
+    assert table.find("1") is None
+    assert len(table) == 3
+    table.add(Entry("bob", "4", ["/4"], "k"))
+    table.remove("2")
+    assert told == [("1", False), ("2", False)]
+    told.clear()
+    for _ in range(2):
+        table.note_answer("k", True)
+    assert told == [("1", True), ("4", True)]
+    assert uuids(table) == ["1", "3", "4"]
+    table.note_answer("nobody", True)
+    table.note_answer("k", False)
+    table.remove_kept_by("k")
+    table.add(Entry("ann", "5", [], "k"))
+    assert told[-1] == ("5", True)
+    assert table.keepers() == {"3", "k"}
+
+
+def test_an_entry_that_is_registered_again_is_no_news() -> None:
+    """Unless it has moved."""
+    told: list[tuple[str, bool]] = []
+    table = Table(lambda entry, present: told.append((entry.uuid, present)))
+    for addrs in (["/x"], ["/x"], ["/y"]):
+        table.add(Entry("ann", "1", addrs, "1"))
+    assert told == [("1", True)] * 2
+    assert table.remove_addr("/x") is None
+    found = table.remove_addr("/y")
+    assert found is not None
+    assert table.keepers() == set()
