@@ -117,3 +117,23 @@ async def hold_back(name: str, kind: str, count: int, how: str) -> dict[str, Any
             "mine": await read_peak() - mine,
             "theirs": await portal.run(read_peak) - theirs,
         }
+
+
+@tractor.context
+async def pour_at_once(ctx: tractor.Context, tasks: int, size: int) -> None:
+    """Have many tasks send an item each."""
+    await ctx.started()
+    async with ctx.open_stream() as stream, trio.open_nursery() as nursery:
+        for _ in range(tasks):
+            nursery.start_soon(stream.send, bytes(size))
+
+
+@tractor.context
+async def fail_when_told(ctx: tractor.Context, tasks: int, size: int) -> None:
+    """Do the same; fail after a word from the other side."""
+    await ctx.started()
+    async with ctx.open_stream() as stream, trio.open_nursery() as nursery:
+        for _ in range(tasks):
+            nursery.start_soon(stream.send, bytes(size))
+        await stream.receive()
+        raise ValueError("enough")
