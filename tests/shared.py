@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import outcome
+import pytest
 import trio
 
 import tractor
@@ -94,3 +96,22 @@ async def _run(job: Job) -> outcome.Outcome[None]:
 
     result: outcome.Outcome[None] = await outcome.acapture(bounded)
     return result
+
+
+def in_tree(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run an async test in the task of the shared tree's root."""
+
+    @functools.wraps(test)
+    def run(tree: Tree, **kwargs: Any) -> None:
+        tree.run(lambda: test(tree, **kwargs))
+
+    return run
+
+
+def named(name: str, *values: object) -> pytest.MarkDecorator:
+    """Parametrize a test; its id reads `name=value`."""
+    return pytest.mark.parametrize(name, values, ids=[f"{name}={_spell(value)}" for value in values])
+
+
+def _spell(value: object) -> str:
+    return value.__name__ if isinstance(value, type) else str(value)

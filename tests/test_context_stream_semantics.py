@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import trio
 
 import tractor
 from tests.programs import linked
-from tests.shared import Tree, open_tree
+from tests.shared import Tree, in_tree, named, open_tree
 from tractor import ContextCancelled, RemoteActorError, StreamOverrun
 from tractor.runtime._flow import BUFFER_ITEMS
 
@@ -32,25 +31,6 @@ def tree(transport: str) -> Iterator[Tree]:
     """A root and a child that all tests share."""
     with open_tree(transport, linked.__name__) as tree:
         yield tree
-
-
-def in_tree(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test in the task of the shared tree's root."""
-
-    @functools.wraps(test)
-    def run(tree: Tree, **kwargs: Any) -> None:
-        tree.run(lambda: test(tree, **kwargs))
-
-    return run
-
-
-def named(name: str, *values: object) -> pytest.MarkDecorator:
-    """Parametrize a test; its id reads `name=value`."""
-    return pytest.mark.parametrize(name, values, ids=[f"{name}={_spell(value)}" for value in values])
-
-
-def _spell(value: object) -> str:
-    return value.__name__ if isinstance(value, type) else str(value)
 
 
 @named("child_returns_early", True, False)

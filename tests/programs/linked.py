@@ -146,15 +146,25 @@ async def take_slowly(ctx: Context, allow: bool, pause: float) -> str:
 
 
 @tractor.context
-async def wait_then(ctx: Context, ending: str, name: str = "", delay: float = 0.0) -> str:
-    """Wait for the end; then raise, or hide what was raised; with `delay` raise on its own after so long."""
+async def wait_then(ctx: Context, ending: str, name: str, delay: float, in_nursery: bool) -> None:
+    """Wait for the end, then raise or hide what was raised; with `delay` raise without having been asked, after so long."""
     await ctx.started()
+    if not in_nursery:
+        await _wait_then(ending, name, delay)
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_wait_then, ending, name, delay)
+        nursery.start_soon(trio.sleep_forever)
+
+
+async def _wait_then(ending: str, name: str, delay: float) -> None:
+    if ending == "caught":
+        await _retry(name, delay)
     try:
         if delay:
             await trio.sleep(delay)
             raise RuntimeError("on its own")
         await trio.sleep_forever()
-        return "never"
     finally:
         if ending == "raise":
             raise RuntimeError("in the clean-up")
@@ -164,9 +174,19 @@ async def wait_then(ctx: Context, ending: str, name: str = "", delay: float = 0.
             finally:
                 await trio.lowlevel.checkpoint()
         if ending == "wait":
-            # What was raised on its own is on its way out while the opener's request comes.
+            # What was raised is on its way out while the opener's request comes.
+            UNWOUND.append(f"{name} raised")
             await trio.sleep_forever()
-        UNWOUND.append(name)
+
+
+async def _retry(name: str, delay: float) -> None:
+    while True:
+        try:
+            await trio.sleep(delay)
+            raise RuntimeError("on its own")
+        except RuntimeError:
+            UNWOUND.append(f"{name} raised")
+            await trio.sleep_forever()
 
 
 async def get_ctx_of_task() -> Any:

@@ -1,0 +1,90 @@
+"""Cancellation from outside of a context's own task: by another task, by the whole actor, or by both."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import trio
+
+import tractor
+from tests.programs import linked
+from tests.shared import named
+from tractor import ContextCancelled
+
+#: Seconds after which something hangs.
+SOON = 2.0
+
+
+@named("opener_waits_in", "sleep_forever", "block_exit", "result")
+@named("ctx_cancel", True, False)
+async def test_oob_cancellation(transport: str, ctx_cancel: bool, opener_waits_in: str) -> None:
+    """With `Context.cancel()` the opener's block is silent, even if the actor is cancelled next; without, it raises."""
+    contexts: list[Any] = []
+    entered = trio.Event()
+    left: list[BaseException | None] = []
+
+    async def open_and_wait(portal: tractor.Portal) -> None:
+        try:
+            async with portal.open_context(linked.never_open_stream) as (ctx, _):
+                contexts.append(ctx)
+                entered.set()
+                if opener_waits_in == "sleep_forever":
+                    await trio.sleep_forever()
+                elif opener_waits_in == "result":
+                    await ctx.wait_for_result()
+        except ContextCancelled as exc:
+            left.append(exc)
+            raise
+        left.append(None)
+
+    async def program() -> None:
+        async with tractor.open_nursery(enable_transports=[transport]) as an:
+            portal = await an.start_actor("child", enable_modules=[linked.__name__])
+            with trio.fail_after(SOON):
+                # A nursery of trio wraps what its tasks raise.
+                with nullcontext() if ctx_cancel else pytest.RaisesGroup(ContextCancelled):
+                    async with trio.open_nursery() as tasks:
+                        tasks.start_soon(open_and_wait, portal)
+                        await entered.wait()
+                        if ctx_cancel:
+                            await contexts[0].cancel()
+                        assert await portal.cancel_actor()
+                (ctx,) = contexts
+                assert ctx.maybe_error.canceller == ctx.canceller == tractor.current_actor().uid
+                assert ctx.cancel_called is ctx.cancel_acked is ctx_cancel
+                assert ctx.outcome is ctx._remote_error is ctx._local_error
+                if ctx_cancel:
+                    assert not ctx._scope.cancelled_caught
+                    assert await ctx.wait_for_result() is ctx.maybe_error
+                else:
+                    await ctx.wait_for_result()
+
+    if ctx_cancel:
+        await program()
+        assert left == [None]
+    else:
+        with pytest.raises(ContextCancelled) as info:
+            await program()
+        assert left == [info.value] == [contexts[0].maybe_error]
+
+
+@named("who", "parent", "stranger")
+async def test_any_actor_may_cancel_any_other(transport: str, who: str) -> None:
+    """It answers at once, and so does a second call; its contexts learn who it was."""
+    async with tractor.open_nursery(enable_transports=[transport]) as an:
+        portal = await an.start_actor("child", enable_modules=[linked.__name__])
+        with trio.fail_after(SOON), pytest.raises(ContextCancelled) as info:
+            async with portal.open_context(linked.never_open_stream) as (ctx, _):
+                if who == "parent":
+                    assert await portal.cancel_actor()
+                else:
+                    router = await tractor.current_actor().connect(portal.chan.peer_addrs[0])
+                    assert await tractor.Portal(router).cancel_actor()
+                await trio.sleep_forever()
+        assert info.value.canceller == tractor.current_actor().uid
+        assert info.value is ctx.outcome
+        began = trio.current_time()
+        await portal.cancel_actor()
+        assert trio.current_time() - began < 0.4
