@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tractor import msg
+    from tractor import trionics as trionics
     from tractor._errors import (
         ActorFailure,
         ActorTooSlowError,
@@ -79,7 +80,7 @@ _HOME = {
 }
 _MODULE_OF = {name: f"tractor.{module}" for module, names in _HOME.items() for name in names}
 #: Public modules; each loads its own names as lazily.
-_SUBMODULES = ("msg",)
+_SUBMODULES = ("msg", "trionics")
 
 __all__ = [
     "Actor",

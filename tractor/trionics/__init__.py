@@ -12,6 +12,11 @@ if TYPE_CHECKING:
         Lagged,
         broadcast_receiver,
     )
+    from tractor.trionics._cache import maybe_open_context
+    from tractor.trionics._gather import gather_contexts
+    from tractor.trionics._groups import collapse_eg, get_collapsed_eg, is_multi_cancelled
+    from tractor.trionics._masking import maybe_raise_from_masking_exc
+    from tractor.trionics._nurseries import maybe_open_nursery, start_or_cancel
 
 #: Where each public name lives. Names are loaded when first used: every child imports this package.
 _HOME = {
@@ -23,6 +28,18 @@ _HOME = {
         "Lagged",
         "broadcast_receiver",
     ),
+    "_cache": ("maybe_open_context",),
+    "_gather": ("gather_contexts",),
+    "_groups": (
+        "collapse_eg",
+        "get_collapsed_eg",
+        "is_multi_cancelled",
+    ),
+    "_masking": ("maybe_raise_from_masking_exc",),
+    "_nurseries": (
+        "maybe_open_nursery",
+        "start_or_cancel",
+    ),
 }
 _MODULE_OF = {name: f"tractor.trionics.{module}" for module, names in _HOME.items() for name in names}
 
@@ -33,6 +50,14 @@ __all__ = [
     "BroadcastStatistics",
     "Lagged",
     "broadcast_receiver",
+    "collapse_eg",
+    "gather_contexts",
+    "get_collapsed_eg",
+    "is_multi_cancelled",
+    "maybe_open_context",
+    "maybe_open_nursery",
+    "maybe_raise_from_masking_exc",
+    "start_or_cancel",
 ]
 
 

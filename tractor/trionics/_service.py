@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import trio
 
 from tractor._errors import InternalError
+
+#: The nursery of the innermost `open_service_nursery()` around the running task, and around those it came from.
+_current: ContextVar[trio.Nursery | None] = ContextVar("tractor-services", default=None)
+#: Every such nursery that is open, so that a task which is older than all of them finds the only one.
+_open: list[trio.Nursery] = []
+
+
+def current_services() -> trio.Nursery | None:
+    """Return the service nursery that this task's work belongs to, or None."""
+    services = _current.get()
+    if services is None and len(_open) == 1:
+        services = _open[0]
+    if services is None or _find_root(services) is not trio.lowlevel.current_root_task():
+        # None, or that of another run in another thread.
+        return None
+    return services
+
+
+def _find_root(nursery: trio.Nursery) -> trio.lowlevel.Task:
+    task = nursery.parent_task
+    while task.parent_nursery is not None:
+        task = task.parent_nursery.parent_task
+    return task
 
 
 @asynccontextmanager
@@ -29,7 +53,13 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
                 # Not `start()`: one that is interrupted waits for its task, and that is behind the shield.
                 outer.start_soon(_host, shield, hosted, ready)
                 await ready.wait()
-                yield hosted[0]
+                token = _current.set(hosted[0])
+                _open.append(hosted[0])
+                try:
+                    yield hosted[0]
+                finally:
+                    _open.remove(hosted[0])
+                    _current.reset(token)
             except BaseException as exc:  # noqa: BLE001 - raised again below
                 # Outside the nursery, which would wrap it in a group.
                 left = exc
