@@ -10,7 +10,7 @@ import trio
 
 import tractor
 from tests.resident import Pair, open_pair, run_fast
-from tractor import Context
+from tractor import Context, ContextCancelled, RemoteActorError
 from tractor.runtime._unwind import ANSWER_TIMEOUT, INTERRUPT_TIMEOUT, PATIENCE, UNWIND_TIMEOUT, wait_unwound
 from tractor.wire._kinds import Kind
 
@@ -166,3 +166,62 @@ async def test_an_end_is_news_at_once() -> None:
         event.set()
         with trio.fail_after(1):
             assert await wait_unwound(pair.portal._router, event.wait, ValueError(), "x")
+
+
+async def fail_at_the_end() -> None:
+    """Sleep; fail while cleaning up."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise OSError("in the clean-up")
+
+
+@tractor.context
+async def fail_at_the_end_of_context(ctx: Context) -> None:
+    """The same as an endpoint."""
+    await ctx.started()
+    await fail_at_the_end()
+
+
+@pytest.mark.parametrize("how", ["call", "context", "implicit wait", "nursery"])
+async def test_an_error_in_the_clean_up_is_not_lost_behind_the_cancellation(how: str) -> None:
+    """It is raised where the cancellation would have been, as by a task here that fails while it is cancelled."""
+    async with open_pair(HERE) as pair:
+        with pytest.raises(RemoteActorError, match="in the clean-up") as info, trio.CancelScope() as scope:
+            if how == "call":
+                scope.deadline = trio.current_time() + 0.05
+                await pair.portal.run(fail_at_the_end)
+            async with pair.portal.open_context(fail_at_the_end_of_context) as (ctx, _):
+                scope.cancel()
+                if how == "context":
+                    await trio.sleep_forever()
+                elif how == "nursery":
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(trio.sleep_forever)
+                        nursery.start_soon(trio.sleep_forever)
+        assert not scope.cancelled_caught
+        assert info.value.boxed_type is OSError
+        if how != "call":
+            assert info.value is ctx._remote_error is ctx._local_error is ctx.outcome
+
+
+async def test_an_error_in_the_clean_up_is_not_lost_behind_a_cancellation_from_elsewhere() -> None:
+    """The block was left by another context's `ContextCancelled`: that is a cancellation, and the endpoint's is an error."""
+    async with open_pair(HERE) as pair:
+        elsewhere = ContextCancelled("of another context", canceller=("carol", "uuid"))
+        with pytest.raises(RemoteActorError, match="in the clean-up") as info:
+            async with pair.portal.open_context(fail_at_the_end_of_context) as (ctx, _):
+                raise elsewhere
+        assert info.value is ctx.outcome
+        assert info.value.__context__ is elsewhere
+        assert not ctx.cancel_called
+
+
+async def test_an_error_of_the_body_stands_beside_one_in_the_clean_up() -> None:
+    """It leaves; the endpoint's is kept."""
+    async with open_pair(HERE) as pair:
+        with pytest.raises(ValueError, match="own"):
+            async with pair.portal.open_context(fail_at_the_end_of_context) as (ctx, _):
+                raise ValueError("own")
+        assert isinstance(ctx.outcome, RemoteActorError)
+        assert ctx.outcome.boxed_type is OSError

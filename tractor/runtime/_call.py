@@ -16,7 +16,7 @@ from tractor.msg._types import Start
 from tractor.runtime._deadline import find_budget, wait_own_deadline
 from tractor.runtime._reasons import make_cancel, reason_of
 from tractor.runtime._router import Router
-from tractor.runtime._unwind import wait_unwound
+from tractor.runtime._unwind import outranks, wait_unwound
 from tractor.wire._dialog import Dialog, Role, Style
 from tractor.wire._kinds import Kind
 
@@ -98,6 +98,8 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
         except BaseException as exc:
             if linked:
                 await this.cancel(exc, target)
+            if isinstance(this.reply, outcome.Error) and outranks(this.reply.error, exc):
+                this.reply.unwrap()
             raise
     finally:
         router.close(this.did)

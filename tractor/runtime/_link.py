@@ -167,10 +167,10 @@ class Link:
     def _on_error(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
         boxed: Boxed = get_codec().decoder(Boxed)(body)
         error = unpack_error(boxed, sender=self.peer.uid, cid=self.cid)
-        if self._released:
-            self._settle()
-            return
         if isinstance(error, ContextCancelled):
+            if self._released:
+                self._settle()
+                return
             ours = error.canceller == self._router.local.uid
             self.canceller = self._router.local.uid if ours else error.src_uid
             self.cancel_acked = self.cancel_called and ours

@@ -19,7 +19,7 @@ from tractor.runtime._deadline import find_budget, wait_own_deadline, watch_dead
 from tractor.runtime._endpoint import ContextMeta
 from tractor.runtime._reasons import reason_of
 from tractor.runtime._router import Router
-from tractor.runtime._unwind import wait_unwound
+from tractor.runtime._unwind import outranks, wait_unwound
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
 
@@ -73,6 +73,12 @@ async def open_context(
                 if not await _absorbs(ctx, exc, target) or not entered:
                     raise
         await _raise_remote_error(ctx)
+    except BaseException as exc:
+        error = ctx._remote_error
+        if error is None or not outranks(error, exc):
+            raise
+        ctx._local_error = error
+        raise error  # noqa: B904 - while handling the cancellation is just what it was
     finally:
         ctx._watch_scope.cancel()
         ctx.leave()
