@@ -281,7 +281,7 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
                 with self._parking():
                     await self._settled.wait()
             finally:
-                self._inbox.discarding = False
+                self._inbox.discarding = self._inbox.overrun
         result: ResultT = self._load_outcome()
         return result
 

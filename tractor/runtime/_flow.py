@@ -57,6 +57,7 @@ class Inbox:
         "error",
         "items",
         "opened",
+        "overrun",
         "spare",
         "waiters",
         "window",
@@ -76,6 +77,9 @@ class Inbox:
         self.allow_overruns = False
         #: Whether nobody will take items any more: they are dropped on arrival.
         self.discarding = False
+        #: Whether an item was lost because there was no room for it: those behind it are dropped too, and no end is seen,
+        #: so that nobody takes what is left for all there was.
+        self.overrun = False
         #: Whether the peer has closed the stream that is read here: what is buffered can still be taken.
         self.ended = False
         #: Why nothing can be taken any more.
@@ -126,6 +130,7 @@ class Inbox:
             if not self.opened:
                 self._crowded()
         else:
+            self.overrun = self.discarding = True
             return False
         return True
 
@@ -137,6 +142,7 @@ class Inbox:
         if credited or len(self._later) < AHEAD_ITEMS:
             self._later.append((body, credited))
             return True
+        self.overrun = self.discarding = True
         return False
 
     def _drop(self, body: Buffer, credited: int) -> None:
@@ -192,7 +198,7 @@ class Inbox:
         """The peer has closed its stream."""
         if self._ahead > 0:
             self._end_later()
-        elif self._ahead == 0:
+        elif self._ahead == 0 and not self.overrun:
             self.ended = True
             self.wake(trio.EndOfChannel)
 

@@ -75,6 +75,8 @@ class Link:
         self._result_body: Buffer | None = None
         #: The error that came from the peer, unpacked once.
         self._remote_error: BaseException | None = None
+        #: What the peer is told when it has overrun this end.
+        self._overrun_error: StreamOverrun | None = None
         #: What left the block at this end.
         self._local_error: BaseException | None = None
         #: The peer's request to end this task.
@@ -160,6 +162,11 @@ class Link:
             self._scope.deadline = trio.current_time() + seconds
 
     def _on_return(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
+        if self._overrun_error is not None:
+            # The endpoint has ended before it heard of that, and nobody else would: some of its items are lost.
+            boxed = pack_error(self._overrun_error, self._router.local.uid)
+            self._fail(unpack_error(boxed, sender=self.peer.uid, cid=self.cid))
+            return
         self._result_body = body
         self._inbox.finish()
         self._settle()
@@ -189,8 +196,8 @@ class Link:
     }
 
     def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - each waiter gets an error of its own
-        """The channel is gone: nothing more will come. A context that has ended already has lost nothing."""
-        if not self._settled.is_set():
+        """The channel is gone: nothing more will come. An opener whose context has ended already has lost nothing."""
+        if self._role is Role.CHILD or not self._settled.is_set():
             self._fail(self._router.channel.loss())
 
     def _fail(self, error: BaseException) -> None:
@@ -244,18 +251,23 @@ class Link:
             self._awaited = None
 
     def _overrun(self) -> None:
-        """Tell the sender that it was too fast; its item is lost."""
-        if not self._dialog.may_send(Kind.ERROR) or not self.chan.connected():
+        """The sender was too fast, its item is lost: it is told, by an endpoint when that has ended because of it."""
+        if (
+            self._overrun_error is not None
+            or not self._dialog.may_send(Kind.ERROR)
+            or not self.chan.connected()
+        ):
             return
         where = "" if self._stream is not None else "\n*** No stream open on this side"
         error = StreamOverrun(
             f"{self._router.local} could not take an item: its buffer of {self._inbox.capacity} is full{where}\n"
             "use `open_stream(backpressure=True)` where it is sent, to slow the sender down"
         )
-        boxed = pack_error(error, self._router.local.uid)
-        self.post(Kind.ERROR, 0, get_codec().encode(boxed))
+        self._overrun_error = error
         if self._role is Role.CHILD:
             self._scope.cancel(reason="the peer overran this context's stream")
+        else:
+            self.post(Kind.ERROR, 0, get_codec().encode(pack_error(error, self._router.local.uid)))
 
     # What this end sends.
 

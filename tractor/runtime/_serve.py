@@ -261,9 +261,11 @@ def _report_masked(host: Host, served: Served, exc: BaseException) -> None:
 
 
 def _report_cancel(host: Host, served: Served) -> None:
-    if isinstance(served, ServedContext) and served._remote_error is not None and not served.lost:
-        _report(host, served, served._remote_error)
-        return
+    if isinstance(served, ServedContext) and not served.lost:
+        error = served._overrun_error or served._remote_error
+        if error is not None:
+            _report(host, served, error)
+            return
     request = served.cancel_msg
     by_deadline = request is None and served.scope.deadline <= trio.current_time()
     if by_deadline:
