@@ -161,6 +161,21 @@ async def test_a_sender_is_not_held_by_a_block_that_is_left() -> None:
         assert ctx.has_outcome
 
 
+@pytest.mark.parametrize("opens", [1, 2, 3])
+async def test_what_was_sent_ahead_counts_no_more_when_that_stream_is_opened(opens: int) -> None:
+    """A sender far ahead in one stream after the other goes on as soon as the other side has come closer."""
+    async with open_pair(HERE) as pair:
+        with trio.fail_after(5):
+            async with pair.portal.open_context(source, counts=[AHEAD_ITEMS // 3] * 4) as (ctx, _):
+                await wait_all_tasks_blocked()
+                assert SENT == [AHEAD_ITEMS]
+                for n in range(opens):
+                    async with ctx.open_stream():
+                        await wait_all_tasks_blocked()
+                    assert SENT == [AHEAD_ITEMS // 3 * 4], n
+            assert ctx.outcome == "sent"
+
+
 ACTS = st.lists(
     st.tuples(
         st.sampled_from(["open", "ask", "allow", "wait for result"]),

@@ -45,6 +45,7 @@ class Inbox:
         "_finished",
         "_give_back",
         "_later",
+        "_later_items",
         "_overflow",
         "_owed_bytes",
         "_owed_items",
@@ -77,8 +78,7 @@ class Inbox:
         self.allow_overruns = False
         #: Whether nobody will take items any more: they are dropped on arrival.
         self.discarding = False
-        #: Whether an item was lost because there was no room for it: those behind it are dropped too, and no end is seen,
-        #: so that nobody takes what is left for all there was.
+        #: Whether an item was lost for want of room: those behind it are dropped, and no end is seen that would belie that.
         self.overrun = False
         #: Whether the peer has closed the stream that is read here: what is buffered can still be taken.
         self.ended = False
@@ -91,6 +91,7 @@ class Inbox:
         self._ahead = -1
         #: Items of streams that this side will read later, and numbers: so many of them end here.
         self._later: deque[tuple[Buffer, int] | int] = deque()
+        self._later_items = 0
         #: Whether the peer will open no more streams.
         self._finished = False
         self._give_back = give_back
@@ -139,8 +140,9 @@ class Inbox:
         if self.discarding or self._ahead < 0:
             self._drop(body, credited)
             return True
-        if credited or len(self._later) < AHEAD_ITEMS:
+        if credited or self._later_items < AHEAD_ITEMS:
             self._later.append((body, credited))
+            self._later_items += 1
             return True
         self.overrun = self.discarding = True
         return False
@@ -239,6 +241,7 @@ class Inbox:
                     self._later.appendleft(item - 1)
             else:
                 self.items.append(item)
+                self._later_items -= 1
         self.ended = self.ended or (self._finished and self._ahead <= 0)
         return left
 
@@ -269,6 +272,7 @@ class Inbox:
         items, self.items = [*self.items, *self._overflow], deque()
         self._overflow.clear()
         later, self._later = self._later, deque()
+        self._later_items = 0
         ends = 0
         for item in (*items, *later):
             if isinstance(item, int):
@@ -321,7 +325,7 @@ class Outflow:
     other can take it in either case.
     """
 
-    __slots__ = ("ahead", "credit", "credited", "limit")
+    __slots__ = ("_mark", "_sent", "ahead", "credit", "credited", "limit")
 
     def __init__(self) -> None:
         self.credit = Credit()
@@ -331,19 +335,28 @@ class Outflow:
         self.limit: Credit | None = None
         #: How many streams this side has opened, less those of the other side.
         self.ahead = 0
+        #: What is under way to each of these, as far as was counted when so much was left of the limit.
+        self._sent: deque[int] = deque()
+        self._mark = 0
 
     def open(self, *, ended: bool) -> None:
         """Note that this side has opened a stream; `ended`: the other side has closed that already."""
+        self._count_sent()
         self.ahead += 1
         self._choose()
+        if self.ahead > 0:
+            self._sent.append(0)
         for credit in (self.credit, self.limit or self.credit):
             credit.closed = ended
 
     def opened_there(self, items: int, size: int, *, credited: bool) -> None:
         """The other side has opened a stream, with so much credit."""
         self.credit.grant(items, size)
+        self._count_sent()
         self.ahead -= 1
         self.credited = self.credited or credited
+        # It takes these now: only what is under way to the streams behind counts against the limit.
+        self._refund(self._sent.popleft() if self._sent else 0)
         self._choose()
 
     def _choose(self) -> None:
@@ -355,6 +368,7 @@ class Outflow:
         elif old is None:
             # By items only: who has not asked for anything takes them whatever their size.
             self.limit = Credit(AHEAD_ITEMS, 2**62)
+            self._mark = AHEAD_ITEMS
         if old is not None and old is not self.limit:
             old.close()
 
@@ -362,7 +376,21 @@ class Outflow:
         """The other side gives credit; or says, without any bytes, that it has dropped items that needed none."""
         if size:
             self.credit.grant(items, size)
-        elif not self.credited and self.limit is not None:
+        elif not self.credited:
+            self._count_sent()
+            for index, sent in enumerate(self._sent):
+                self._sent[index] = max(sent - items, 0)
+                self._refund(min(items, sent))
+                items = max(items - sent, 0)
+
+    def _count_sent(self) -> None:
+        if self._sent and self.limit is not None and not self.credited:
+            self._sent[-1] += self._mark - self.limit.items
+            self._mark = self.limit.items
+
+    def _refund(self, items: int) -> None:
+        if items and self.limit is not None and not self.credited:
+            self._mark += items
             self.limit.grant(items, 0)
 
     def close(self) -> None:
