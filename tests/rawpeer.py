@@ -19,6 +19,7 @@ from tractor.ipc._addr import TCPAddress, get_address_cls
 from tractor.msg._boxed import Boxed
 from tractor.msg._codec import get_codec
 from tractor.msg._types import PROTOCOL_VERSION, Hello, Start
+from tractor.runtime._router import Router
 from tractor.wire._frame import FrameReader, pack
 from tractor.wire._kinds import Flag, Frame, Kind
 
@@ -120,6 +121,13 @@ class Scene:
     actor: tractor.Actor
     addr: Address
     portal: Portal
+
+    async def wait_peer(self, uuid: str) -> Router:
+        """Return the actor's end of the connection of a raw peer, which the actor may not have taken note of yet."""
+        with trio.fail_after(1):
+            while uuid not in self.actor.peers:
+                await trio.sleep(0.001)
+        return self.actor.peers[uuid][0]
 
 
 @asynccontextmanager

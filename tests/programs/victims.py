@@ -70,3 +70,21 @@ async def measure() -> dict[str, int]:
         "descriptors": len(os.listdir("/proc/self/fd")),
         "memory": int(memory.split()[1]),
     }
+
+
+@tractor.context
+async def pour(ctx: tractor.Context) -> NoReturn:
+    """Send without end."""
+    await ctx.started()
+    async with ctx.open_stream() as stream:
+        while True:
+            await stream.send(bytes(100_000))
+
+
+@tractor.context
+async def swallow(ctx: tractor.Context) -> NoReturn:
+    """Take every item, one by one."""
+    await ctx.started()
+    async with ctx.open_stream(backpressure=True, msg_buffer_size=1) as stream:
+        while True:
+            await stream.receive()

@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import tractor
+from tests.rawpeer import make_hello
 from tests.resident import Resident, find_router, join, open_pair, open_resident
 from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
@@ -117,7 +118,7 @@ async def keep_silent(channel: Channel) -> None:
         channel.abort()
 
 
-@pytest.mark.parametrize("does", ["nothing", "garbage", "hangs up"])
+@pytest.mark.parametrize("does", ["nothing", "half a hello", "garbage", "hangs up"])
 async def test_a_listener_that_is_no_actor(
     does: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +126,9 @@ async def test_a_listener_that_is_no_actor(
     monkeypatch.setattr(_actor, "HANDSHAKE_TIMEOUT", 0.05)
 
     async def misbehave(channel: Channel) -> None:
-        if does == "nothing":
+        if does == "half a hello":
+            channel.transport.send_nowait([make_hello()[:20]])
+        if does in ("nothing", "half a hello"):
             await keep_silent(channel)
         elif does == "garbage":
             channel.transport.send_nowait([b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"])
@@ -135,7 +138,9 @@ async def test_a_listener_that_is_no_actor(
     address = server.bind(get_address_cls(transport).get_random("stranger"))
     async with trio.open_nursery() as nursery, listening("alice", transport) as alice:
         nursery.start_soon(server.serve)
-        with pytest.raises((trio.TooSlowError, TransportClosed)):
+        silent = does in ("nothing", "half a hello")
+        text = {True: r"did not say hello within 0\.05 s", False: "not a frame|closed by the peer"}[silent]
+        with pytest.raises(TimeoutError if silent else TransportClosed, match=text):
             await alice.actor.connect(address)
         assert alice.actor.peers == {}
         nursery.cancel_scope.cancel()

@@ -261,8 +261,8 @@ class Actor:
             await self.serve_channel(channel)
 
     async def connect(self, addr: TCPAddress | UDSAddress, *, token: bytes = b"") -> Router:
-        """Connect to an actor and serve the channel until it is lost; `OSError` when nobody is there."""
-        with trio.fail_after(HANDSHAKE_TIMEOUT):
+        """Connect to an actor and serve the channel until it is lost; `OSError` when nobody is there, or only listens."""
+        with trio.move_on_after(HANDSHAKE_TIMEOUT) as patience:
             channel = Channel(await connect(addr), dialer=True, limit=self.vars._max_msg_size)
             try:
                 say_hello(channel, self.aid, self.server.addrs, token=token)
@@ -273,6 +273,8 @@ class Actor:
             except BaseException:
                 channel.abort()
                 raise
+        if patience.cancelled_caught:
+            raise TimeoutError(f"{addr} did not say hello within {HANDSHAKE_TIMEOUT} s")
         router = self.add_router(channel)
         self.services.start_soon(self.serve_channel, channel)
         return router

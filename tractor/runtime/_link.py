@@ -278,6 +278,10 @@ class Link:
         self._router.channel.post(kind, flags, self.did, body)
 
     def _give_back(self, items: int, size: int) -> None:
+        if self.chan.ignored():
+            self.chan.abort(
+                cause=RemoteProtocolError("the peer goes on sending, but does not read its credit")
+            )
         if self._dialog.may_send(Kind.CREDIT) and self.chan.connected():
             self.grant(Kind.CREDIT, 0, items, size)
 
