@@ -77,7 +77,7 @@ class RuntimeFailure(RuntimeError):
 
 
 class ActorFailure(RuntimeFailure):
-    """An actor failed to boot, or ended although nobody asked it to.
+    """An actor failed to boot, ended although nobody asked it to, or crashed when it was asked to.
 
     It says nothing about errors of the actor's *tasks*: those arrive as `RemoteActorError`.
 

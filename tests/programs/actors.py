@@ -3,6 +3,7 @@
 Kept apart from the tests, so that a child need not import pytest to find them.
 """
 
+import atexit
 import os
 import signal
 import socket
@@ -166,6 +167,23 @@ async def cancel_self() -> None:
     """Ask this very actor to end, then wait in order."""
     tractor.current_actor().cancel_soon()
     await trio.sleep_forever()
+
+
+def _raise_error() -> NoReturn:
+    raise ValueError("not clean")
+
+
+async def spoil_the_end(how: str) -> None:
+    """Let the last steps of this actor go wrong: `raise` an error, `exit`, die of a `signal`, or exit `late`."""
+    stack = tractor.current_actor().lifetime_stack
+    if how == "raise":
+        stack.callback(_raise_error)
+    elif how == "exit":
+        stack.callback(os._exit, 3)
+    elif how == "signal":
+        stack.callback(os.kill, os.getpid(), signal.SIGSEGV)
+    else:
+        atexit.register(os._exit, 4)
 
 
 async def clean_up_slowly(path: str, seconds: float) -> None:

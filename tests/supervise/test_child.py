@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -420,6 +421,66 @@ def test_an_end_that_is_asked_for_after_the_death_does_not_excuse_it() -> None:
             await world.child.gone.wait()
             assert world.child.failure is not None
             assert world.child.failure.exit == Exit("died", -9)
+
+    run(main)
+
+
+async def end_badly(world: World, how: Exit, error: BaseException | None = None) -> None:
+    """Come up, wait to be asked, and then end in that way instead."""
+    await world.come_up()
+    await world.there.receive_first()
+    if error is not None:
+        world.say_bye("crashed", error)
+        await wait_all_tasks_blocked()
+    world.body.end(how)
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [(Exit("died", -11), None), (Exit("died", 3), None), (Exit("returned", 0), ZeroDivisionError("oh no"))],
+)
+def test_a_crash_while_it_was_asked_to_end_is_reported(how: Exit, error: BaseException | None) -> None:
+    """Whoever asked wanted its end, but not this one: what it had to clean up may not be clean."""
+
+    async def main() -> None:
+        async with open_world(partial(end_badly, how=how, error=error)) as world:
+            await world.child.up.wait()
+            world.child.end_soon("enough")
+            await world.child.gone.wait()
+            failure = world.child.failure
+            assert failure is not None
+            assert failure.message == "it crashed while it was ending"
+            assert failure.exit is not None
+            assert failure.exit.code == how.code
+            if error is not None:
+                assert isinstance(failure.__cause__, RemoteActorError)
+                assert failure.__cause__.boxed_type is type(error)
+                assert failure.exit.detail == "crashed: for a reason"
+            assert world.body.steps == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("step", ALL)
+def test_an_end_by_force_is_not_its_fault(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it looks: an interrupt may land anywhere."""
+
+    async def main() -> None:
+        async with open_world(come_up, obeys=()) as world:
+            await world.child.up.wait()
+            original = world.body._take
+
+            def take(taken: str) -> None:
+                original(taken)
+                if taken == step:
+                    world.body.end(Exit("died", 1))
+
+            monkeypatch.setattr(world.body, "_take", take)
+            world.child.end_soon("enough")
+            await world.child.gone.wait()
+            assert world.child.exit == Exit("died", 1)
+            assert world.child.failure is None
 
     run(main)
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from tractor._errors import Exit
 from tractor.msg._types import Bye
 from tractor.spawn._backend import Child
-from tractor.supervise._verdict import find_verdict, is_dying, left_as_asked, was_interrupted
+from tractor.supervise._verdict import find_verdict, has_crashed, is_dying, left_as_asked, was_interrupted
 
 
 def bye(how: str, detail: str = "") -> Bye:
@@ -69,6 +69,25 @@ def test_only_one_that_says_so_has_left_because_it_was_asked_to(
 ) -> None:
     """And has not crashed on the way out."""
     assert left_as_asked(exit_, farewell) is asked
+
+
+@pytest.mark.parametrize(
+    ("exit_", "farewell", "crashed"),
+    [
+        (None, None, False),
+        (Exit("returned", 0), bye("cancelled"), False),
+        (Exit("killed", -9), None, False),
+        (Exit("abandoned"), None, False),
+        (Exit("returned", 0), bye("crashed"), True),
+        (Exit("died", 1), bye("cancelled"), True),
+        (Exit("died", -11), None, True),
+    ],
+)
+def test_a_child_has_crashed_by_its_own_word_or_by_its_exit(
+    exit_: Exit | None, farewell: Bye | None, crashed: bool
+) -> None:
+    """Not when it was ended by force."""
+    assert has_crashed(exit_, farewell) is crashed
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.1])

@@ -68,6 +68,19 @@ class Backend(Protocol):
         """Run one child."""
 
 
+class FirstHand:
+    """Notes a child as soon as there is one: a start that is cancelled at that moment hands nothing over."""
+
+    def __init__(self, status: trio.TaskStatus[Child]) -> None:
+        self.child: Child | None = None
+        self._status = status
+
+    def started(self, value: Any = None) -> None:
+        """Pass it on."""
+        self.child = value
+        self._status.started(value)
+
+
 #: Backends by the key users write (`start_method=`), as `module:function`, loaded when first asked for.
 BACKENDS = {"trio": "tractor.spawn._trio:trio_proc"}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import trio
 
@@ -24,9 +23,9 @@ from tractor.msg._types import Bye, Hello
 from tractor.runtime._actor import Actor
 from tractor.runtime._handshake import Refused, hear_hello, say_hello
 from tractor.runtime._portal import Portal
-from tractor.spawn._backend import Backend, Child, ChildSpec
+from tractor.spawn._backend import Backend, Child, ChildSpec, FirstHand
 from tractor.supervise._lifecycle import Phase, Rung, Sign, ladder, shrunk_grace, step
-from tractor.supervise._verdict import find_verdict, is_dying, left_as_asked, was_interrupted
+from tractor.supervise._verdict import find_verdict, has_crashed, is_dying, left_as_asked, was_interrupted
 
 log = get_logger(__name__)
 
@@ -82,6 +81,8 @@ class SupervisedChild:
         self.end_reason = ""
         self._start_at = Rung.ASK
         self._kill_wanted = False
+        #: Whether it was more than asked to end: whatever becomes of it then is our doing.
+        self._forced = False
         #: Set when the ladder has to look again at when its next rung is reached.
         self._nudged = trio.Event()
         self._channel_ended = trio.Event()
@@ -146,11 +147,12 @@ class SupervisedChild:
 
     @trio.lowlevel.enable_ki_protection
     async def _run_backend(self, *, task_status: trio.TaskStatus[Child]) -> None:
+        first = FirstHand(task_status)
         try:
-            self.exit = await self._backend(self._spec, task_status=_FirstHand(self, task_status))
+            self.exit = await self._backend(self._spec, task_status=first)
         finally:
-            if self._child is not None:
-                self.exit = self._child.exit
+            if first.child is not None:
+                self._child, self.exit = first.child, first.child.exit
             self.exited.set()
 
     # Up.
@@ -251,9 +253,12 @@ class SupervisedChild:
 
     def _new_failure(self, message: str) -> ActorFailure:
         output = self._child.boot_output() if self._child is not None and self.portal is None else ""
-        return ActorFailure(
+        failure = ActorFailure(
             message, name=self.aid.name, where=self.where, exit=self._verdict(), stderr_tail=output
         )
+        if self._bye is not None and self._bye.error is not None:
+            failure.__cause__ = unpack_error(self._bye.error, sender=self.aid.uid)
+        return failure
 
     def _verdict(self) -> Exit | None:
         """How it ended, with what it said itself when it left."""
@@ -312,6 +317,7 @@ class SupervisedChild:
     def _take(self, rung: Rung, nursery: trio.Nursery, grace: float) -> None:
         assert self._child is not None
         facts = {"child": str(self.aid), "where": self.where, "why": self.end_reason, "grace_s": grace}
+        self._forced |= rung is not Rung.ASK
         if rung is Rung.ASK:
             log.info("asking a child to end", extra=facts)
             nursery.start_soon(self._ask, grace)
@@ -347,6 +353,7 @@ class SupervisedChild:
             self._note_departure(
                 "it ended unasked" if self.portal is not None else "it ended before it was up"
             )
+            self._note_crash()
             self._sign(Sign.EXIT)
             if self.failure is not None:
                 self.failure.exit = self.failure.exit or self._verdict()
@@ -379,20 +386,14 @@ class SupervisedChild:
             self.failure = self._new_failure(message)
             self._on_change(self)
 
+    def _note_crash(self) -> None:
+        """One that was asked to end, and has crashed on the way, has failed all the same: its error is not ours."""
+        asked = self.phase is Phase.ENDING and self.portal is not None and not self._forced
+        if asked and has_crashed(self.exit, self._bye):
+            self.failure = self.failure or self._new_failure("it crashed while it was ending")
+        log.info("a child is gone", extra={"child": str(self.aid), "exit": str(self.exit)})
+
     @property
     def was_interrupted(self) -> bool:
         """Whether a signal to its own process ended it."""
         return was_interrupted(self.exit, self._bye)
-
-
-class _FirstHand:
-    """Notes a child as soon as there is one: a start that is cancelled at that moment hands nothing over."""
-
-    def __init__(self, owner: SupervisedChild, status: trio.TaskStatus[Child]) -> None:
-        self._owner = owner
-        self._status = status
-
-    def started(self, value: Any = None) -> None:
-        """Pass it on."""
-        self._owner._child = value
-        self._status.started(value)

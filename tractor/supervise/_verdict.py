@@ -42,6 +42,11 @@ def was_interrupted(exit: Exit | None, bye: Bye | None) -> bool:  # noqa: A002 -
     return exit is not None and exit.code in (-signal.SIGINT, 128 + signal.SIGINT)
 
 
+def has_crashed(exit: Exit | None, bye: Bye | None) -> bool:  # noqa: A002 - the thing's name
+    """Whether an error of its own ended it, or kept it from ending in order."""
+    return (bye is not None and bye.how == "crashed") or (exit is not None and exit.how == "died")
+
+
 def left_as_asked(exit: Exit | None, bye: Bye | None) -> bool:  # noqa: A002 - the thing's name
     """Whether it ended in order because somebody, not necessarily its parent, asked its actor to."""
     crashed = exit is not None and exit.code
