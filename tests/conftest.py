@@ -1,4 +1,7 @@
-"""The plugin every test of this suite runs under."""
+"""The plugin every test of this suite runs under, and what all tests share."""
+
+import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,3 +13,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--crowd", default="3,4,4", help="programs, actors of each, and seconds, of the crowd at one registry"
     )
+
+
+@pytest.fixture(autouse=True)
+def _restore_logger() -> Iterator[None]:
+    """Give the logger "tractor" back as it was found: a level that one test asks for would silence it in others."""
+    root = logging.getLogger("tractor")
+    handlers, level = list(root.handlers), root.level
+    root.setLevel(logging.NOTSET)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

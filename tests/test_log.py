@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 import trio
@@ -13,16 +12,6 @@ import trio
 from tractor import log as tlog
 
 ROOT = logging.getLogger("tractor")
-
-
-@pytest.fixture(autouse=True)
-def _restore_logger() -> Iterator[None]:
-    """Give the logger "tractor" back as it was found."""
-    handlers, level = list(ROOT.handlers), ROOT.level
-    ROOT.setLevel(logging.NOTSET)
-    yield
-    ROOT.handlers[:] = handlers
-    ROOT.setLevel(level)
 
 
 def run_python(code: str) -> str:
