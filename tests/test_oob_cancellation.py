@@ -11,7 +11,7 @@ import trio
 import tractor
 from tests.programs import linked
 from tests.shared import named
-from tractor import ContextCancelled
+from tractor import ActorFailure, ContextCancelled, RemoteActorError
 
 #: Seconds after which something hangs.
 SOON = 2.0
@@ -88,3 +88,31 @@ async def test_any_actor_may_cancel_any_other(transport: str, who: str) -> None:
         began = trio.current_time()
         await portal.cancel_actor()
         assert trio.current_time() - began < 0.4
+
+
+@named("how", "interrupt", "exit", "signal")
+async def test_an_endpoint_that_ends_its_actor(transport: str, how: str) -> None:
+    """The opener is told of the exit, or of the signal as a cancellation by that actor; the nursery learns why it ended."""
+    with pytest.RaisesGroup(RemoteActorError, ActorFailure) as groups:
+        async with tractor.open_nursery(enable_transports=[transport]) as an:
+            portal = await an.start_actor("child", enable_modules=[linked.__name__])
+            with pytest.raises(RemoteActorError) as info:
+                async with portal.open_context(linked.leave, how=how) as (ctx, _):
+                    async with ctx.open_stream() as stream:
+                        await stream.send("now")
+                        # It closes its stream before it ends.
+                        await trio.sleep_forever()
+            assert info.value is ctx.outcome
+            if how == "signal":
+                assert isinstance(info.value, ContextCancelled)
+                assert info.value.canceller == ctx.canceller == portal.aid.uid
+                assert ctx.repr_state == "peer-cancelled"
+            else:
+                assert info.value.boxed_type is (KeyboardInterrupt if how == "interrupt" else SystemExit)
+            with trio.CancelScope(shield=True), trio.move_on_after(SOON):
+                while portal.chan.connected():
+                    await trio.sleep(0.01)
+            raise info.value
+    failure = groups.value.exceptions[1]
+    assert isinstance(failure, ActorFailure)
+    assert ("exited" if how == "exit" else "interrupted") in str(failure)

@@ -5,6 +5,8 @@ Kept apart from the tests, so that a child need not import pytest to find them.
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any, NoReturn
 
 import trio
@@ -187,6 +189,18 @@ async def _retry(name: str, delay: float) -> None:
         except RuntimeError:
             UNWOUND.append(f"{name} raised")
             await trio.sleep_forever()
+
+
+@tractor.context
+async def leave(ctx: Context, how: str) -> None:
+    """Wait for a word, then raise what ends the whole actor, or have the system send it a signal."""
+    await ctx.started()
+    async with ctx.open_stream() as stream:
+        await stream.receive()
+        if how == "signal":
+            os.kill(os.getpid(), signal.SIGINT)
+            await trio.sleep_forever()
+        raise KeyboardInterrupt if how == "interrupt" else SystemExit(3)
 
 
 async def get_ctx_of_task() -> Any:

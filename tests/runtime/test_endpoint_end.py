@@ -54,6 +54,20 @@ async def opener_streams(ctx: Context) -> None:
 
 
 @tractor.context
+async def unsendable(ctx: Context, helper: str) -> None:
+    """Start with what cannot be sent; cancel a context in another actor on the way out."""
+    if not helper:
+        await ctx.started(object())
+    routers = [router for routers in tractor.current_actor().peers.values() for router in routers]
+    (router,) = (router for router in routers if router.peer.name == helper)
+    async with tractor.Portal(router).open_context(waits) as (other, _):
+        try:
+            await ctx.started(object())
+        finally:
+            await other.cancel()
+
+
+@tractor.context
 async def waits(ctx: Context, ending: str = "", starts: bool = True) -> str:
     """Wait; when cancelled end as told; note what is known by then."""
     if starts:
@@ -125,19 +139,34 @@ async def floods(ctx: Context) -> None:
             raise
 
 
+@pytest.mark.parametrize("cancels_others", [True, False])
+async def test_a_first_value_that_cannot_be_sent(cancels_others: bool) -> None:
+    """Is the error of who sends it, and reaches the opener, although other contexts are cancelled on the way out."""
+    async with open_pair(HERE) as pair, open_resident("carol", HERE) as carol:
+        await join(pair.bob, carol)
+        with pytest.raises(RemoteActorError, match="cannot send an object of type") as info:
+            async with pair.portal.open_context(unsendable, helper="carol" if cancels_others else ""):
+                pytest.fail("entered")
+        assert info.value.boxed_type is TypeError
+        assert info.value.src_uid == pair.bob.actor.uid
+        assert carol.actor.served == {}
+
+
 async def test_a_return_value() -> None:
     """Is the result."""
     async with open_pair(HERE) as pair, pair.portal.open_context(typed, value="fine") as (ctx, _):
         assert await ctx.wait_for_result() == "fine"
 
 
-async def test_a_return_value_that_violates_the_spec() -> None:
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_return_value_that_violates_the_spec(asked: bool) -> None:
     """Is refused where it arrives."""
     async with open_pair(HERE) as pair:
         with pytest.raises(MsgTypeError) as info:
             async with pair.portal.open_context(typed, value=10) as (ctx, _):
-                await ctx.wait_for_result()
-        assert info.value is ctx.maybe_error is ctx.outcome
+                if asked:
+                    await ctx.wait_for_result()
+        assert info.value is ctx.maybe_error is ctx.outcome is ctx._local_error
         assert info.value.bad_msg == 10
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, cast
 
 import trio
 
 from tractor._errors import TransportClosed
-from tractor.msg._boxed import ContextCancelled
+from tractor.msg._boxed import ContextCancelled, MsgTypeError
 from tractor.msg._codec import get_codec
 from tractor.msg._payloads import current_owner
 from tractor.msg._types import Start
@@ -131,9 +131,11 @@ def _is_its_own_end(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
 
 async def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
     """Raise what the peer reported where the body has not; our own confirmed cancellation is silent."""
-    if ctx._remote_error is None:
-        if ctx._result_body is not None:
+    if ctx._remote_error is None and ctx._result_body is not None:
+        with suppress(MsgTypeError):
+            # A result that the spec forbids becomes the remote error.
             ctx._load_result()
+    if ctx._remote_error is None:
         return
     if isinstance(ctx._remote_error, ContextCancelled) and ctx._remote_error.by_deadline:
         await wait_own_deadline()
