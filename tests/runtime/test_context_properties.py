@@ -196,9 +196,11 @@ def check_end(seen: Seen, us: Any, them: Any) -> None:
 
 
 def check_raised(seen: Seen, *, cancelled: bool) -> None:
-    """Check what has left the block: the body's own error, else the remote one, else nothing."""
+    """Check what has left the block: the body's own error, else the remote one, else nothing; errors before cancellations."""
     ctx, raised = seen.ctx, seen.raised
-    if seen.own is not None:
+    if isinstance(seen.own, ContextCancelled) and is_real(ctx._remote_error):
+        assert raised is ctx._remote_error is ctx._local_error
+    elif seen.own is not None:
         assert raised is seen.own is ctx._local_error
         assert ctx.cancel_called or isinstance(seen.own, ContextCancelled)
     elif isinstance(raised, RuntimeError):
@@ -212,6 +214,13 @@ def check_raised(seen: Seen, *, cancelled: bool) -> None:
         assert not ctx.cancel_acked
     elif not cancelled:
         assert ctx.cancel_acked or ctx.outcome == "result"
+    else:
+        assert not is_real(ctx._remote_error)
+
+
+def is_real(error: BaseException | None) -> bool:
+    """Whether somebody's code over there has raised."""
+    return isinstance(error, RemoteActorError) and not isinstance(error, ContextCancelled)
 
 
 async def check_later(ctx: Any) -> None:
