@@ -93,6 +93,8 @@ def test_an_actor_is_cancelled_when_its_parent_hangs_up(tmp_path: Path) -> None:
         assert warded.events == ["ready", "cancel", "finished"]
         cancel, finished = warded.tree.reports()[1:]
         assert (cancel["how"], cancel["detail"]) == ("orphaned", "its parent has hung up")
+        # What the actor has to share with children of its own.
+        assert cancel["grace"] == INTERRUPT_AFTER
         assert finished["hung_up"]
         assert finished["over"]
 

@@ -35,9 +35,9 @@ class NotingActor:
         self.server = SimpleNamespace(addrs=addrs)
         self._report = report
 
-    def cancel_soon(self, *, how: str, detail: str) -> None:
+    def cancel_soon(self, *, how: str, detail: str, grace: float) -> None:
         """Note it."""
-        note(self._report, event="cancel", how=how, detail=detail, at=time.monotonic())
+        note(self._report, event="cancel", how=how, detail=detail, grace=grace, at=time.monotonic())
         self.cancelled.set()
 
     def lift_shields(self) -> int:

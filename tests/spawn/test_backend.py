@@ -19,7 +19,7 @@ from tractor.msg._types import Hello, SpawnSpec
 from tractor.runtime._handshake import hear_hello, say_hello
 from tractor.runtime._vars import RuntimeVars
 from tractor.spawn._backend import BACKENDS, Child, ChildSpec, load_backend
-from tractor.supervise._nursery import _search_path
+from tractor.supervise._spec import _search_path
 from tractor.testing import _procs
 
 #: Seconds in which an idle child has come up, or is gone after it was told to go.

@@ -1,10 +1,12 @@
 """The life of a child as a table, and the ladder as a list of moments."""
 
+import itertools
+
 import pytest
 
 from tractor.supervise._lifecycle import (
     AFTER_GRACE,
-    LEAST_GRACE,
+    LEAST_SHARE,
     MARGIN,
     NEXT,
     Phase,
@@ -90,13 +92,23 @@ def test_a_child_of_nobody_in_a_hurry_gets_all_its_grace() -> None:
 
 @pytest.mark.parametrize("remaining", [-1.0, 0.0, 0.3, MARGIN, 1.0, 2.0, 60.0])
 def test_a_grace_never_outlasts_that_of_the_parent(remaining: float) -> None:
-    """The parent keeps a margin for its own end, and the child never gets more than it had, nor nothing at all."""
+    """The parent keeps a margin for its own end, or a third of what it has left, and the child never gets more than it had."""
     grace = shrunk_grace(2.0, remaining)
-    assert LEAST_GRACE <= grace <= 2.0
-    assert grace <= max(remaining - MARGIN, LEAST_GRACE)
+    assert 0 <= grace <= 2.0
+    assert grace <= max(remaining - MARGIN, remaining * LEAST_SHARE, 0)
+    assert remaining <= 0 or grace < remaining
 
 
-def test_a_grace_below_the_least_is_not_stretched() -> None:
+def test_every_level_of_a_deep_tree_ends_before_the_one_above() -> None:
+    """However little time there is: whoever has to end a child is still there then."""
+    graces = [1.0]
+    for _ in range(8):
+        graces.append(shrunk_grace(1.0, graces[-1]))
+    assert graces[1] == pytest.approx(LEAST_SHARE)
+    assert all(below < above for above, below in itertools.pairwise(graces))
+
+
+def test_a_short_grace_is_not_stretched() -> None:
     """Who asked for less gets less, also where the parent is in a hurry."""
     assert shrunk_grace(0.05, 0.3) == 0.05
     assert shrunk_grace(0.0, None) == 0.0

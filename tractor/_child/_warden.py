@@ -110,7 +110,8 @@ class Warden:
 
     def _cancel(self) -> None:
         if self._actor is not None:
-            self._actor.cancel_soon(how="orphaned", detail="its parent has hung up")
+            # Children of this actor have to be gone before force is used here, or they would be orphans in their turn.
+            self._actor.cancel_soon(how="orphaned", detail="its parent has hung up", grace=INTERRUPT_AFTER)
 
     def _lift(self) -> None:
         if self._actor is not None and (lifted := self._actor.lift_shields()):

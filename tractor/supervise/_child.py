@@ -276,33 +276,32 @@ class SupervisedChild:
         """The ladder: one deadline per rung, each rung logged once, until the child is gone."""
         await self._end_wanted.wait()
         began = trio.current_time()
+        self._grace = self._find_grace(began)
         self._actor.on_hastened.append(self._nudge)
         try:
             async with trio.open_nursery() as nursery:
                 for stage in ladder(self._grace, start=self._start_at):
                     began = await self._wait_for(stage.rung, began, nursery)
                     if stage.rung is Rung.KILL or not self._kill_wanted:
-                        self._take(stage.rung, nursery, self._find_grace(began))
+                        self._take(stage.rung, nursery)
                 await trio.sleep_forever()
         finally:
             self._actor.on_hastened.remove(self._nudge)
 
     async def _wait_for(self, rung: Rung, began: float, nursery: trio.Nursery) -> float:
-        """Return when a rung is reached, which may be sooner than it was when the wait began.
+        """Return when a rung is reached; until the grace is over, that may become sooner.
 
         Returns when the ladder was begun, shifted by as much as this rung was late: none is skipped on the way.
         """
-        grace = self._find_grace(began)
         while not self._kill_wanted:
-            moments = {stage.rung: began + stage.at for stage in ladder(grace, start=self._start_at)}
+            moments = {stage.rung: began + stage.at for stage in ladder(self._grace, start=self._start_at)}
             with trio.move_on_at(moments[rung]):
                 await self._nudged.wait()
                 self._nudged = trio.Event()
-                shorter = self._find_grace(began)
-                if rung is Rung.HANG_UP and shorter < grace:
+                if rung is Rung.HANG_UP and (shorter := self._find_grace(began)) < self._grace:
+                    self._grace = shorter
                     # It has children to hasten in its turn.
                     nursery.start_soon(self._ask, began + shorter - trio.current_time())
-                grace = shorter
                 continue
             return began + max(0.0, trio.current_time() - moments[rung])
         return began
@@ -314,13 +313,13 @@ class SupervisedChild:
     def _nudge(self) -> None:
         self._nudged.set()
 
-    def _take(self, rung: Rung, nursery: trio.Nursery, grace: float) -> None:
+    def _take(self, rung: Rung, nursery: trio.Nursery) -> None:
         assert self._child is not None
-        facts = {"child": str(self.aid), "where": self.where, "why": self.end_reason, "grace_s": grace}
+        facts = {"child": str(self.aid), "where": self.where, "why": self.end_reason, "grace_s": self._grace}
         self._forced |= rung is not Rung.ASK
         if rung is Rung.ASK:
             log.info("asking a child to end", extra=facts)
-            nursery.start_soon(self._ask, grace)
+            nursery.start_soon(self._ask, self._grace)
         elif rung is Rung.HANG_UP:
             log.warning("hanging up on a child", extra=facts)
             self._child.hang_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from tractor._errors import ActorFailure, TransportClosed
+from tractor._ids import Aid
 from tractor.msg._boxed import ContextCancelled
 
 
@@ -52,6 +53,25 @@ def _without_loss_of(failure: ActorFailure, own: BaseException | None) -> BaseEx
     if failure.__cause__ is None:
         failure.__cause__ = lost
     return rest
+
+
+def without_ended(
+    own: BaseException | None, canceller: tuple[str, str], ended: set[Aid]
+) -> BaseException | None:
+    """Return what is left of the body's error without what it was told by and of the children in `ended`.
+
+    That is the loss of their channels, and that their tasks were cancelled by us (`canceller`).
+    """
+    uids, names = {aid.uid for aid in ended}, {str(aid) for aid in ended}
+
+    def is_told(exc: BaseException) -> bool:
+        if isinstance(exc, ContextCancelled):
+            return exc.canceller == canceller and exc.src_uid in uids
+        return isinstance(exc, TransportClosed) and exc.peer in names
+
+    if isinstance(own, BaseExceptionGroup):
+        return own.split(is_told)[1]
+    return None if own is not None and is_told(own) else own
 
 
 def holds_interrupt(exc: BaseException | None) -> bool:

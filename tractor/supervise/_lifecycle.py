@@ -60,8 +60,9 @@ AFTER_GRACE = {Rung.HANG_UP: 0.0, Rung.INTERRUPT: 0.2, Rung.KILL: 0.35}
 
 #: What a parent leaves between the end of its children's grace and that of its own.
 MARGIN = 0.5
-#: The least grace a child gets, however little the parent has left.
-LEAST_GRACE = 0.1
+#: The least part of what a parent has left that its children get. A floor in seconds would give all lower levels of a deep
+#: tree the same deadline as the parents that have to end them.
+LEAST_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,5 @@ def shrunk_grace(grace: float, remaining: float | None) -> float:
     """Return the grace for a child of an actor that itself must end within `remaining` seconds (None: any time)."""
     if remaining is None:
         return grace
-    return min(grace, max(remaining - MARGIN, LEAST_GRACE))
+    left = max(remaining, 0.0)
+    return min(grace, max(left - MARGIN, left * LEAST_SHARE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,23 +12,22 @@ from typing import Any
 import trio
 
 from tractor._errors import ActorFailure
-from tractor._ids import new_uuid
+from tractor._ids import Aid
 from tractor.ipc._addr import check_transports, wrap_address
-from tractor.log import level_number
 from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
 from tractor.msg._ptr import NamespacePath
-from tractor.msg._types import SpawnSpec
 from tractor.runtime._actor import Actor
 from tractor.runtime._endpoint import context_meta, is_one_way
-from tractor.runtime._expose import find_modules
 from tractor.runtime._portal import Portal
-from tractor.spawn._backend import ChildSpec, load_backend
+from tractor.runtime._reasons import reason_of
+from tractor.spawn._backend import load_backend
 from tractor.supervise._child import SupervisedChild
-from tractor.supervise._errors import combine, holds_interrupt, is_insistent
+from tractor.supervise._errors import combine, holds_interrupt, is_insistent, without_ended
 from tractor.supervise._lifecycle import Phase
 from tractor.supervise._main import MainTask
-from tractor.supervise._mainmod import describe_main
+from tractor.supervise._spec import build_spec
+from tractor.trionics._watch import watch_cancellation
 
 #: Seconds a child has to end in order before it is ended by force.
 GRACE = 1.0
@@ -57,6 +56,8 @@ class ActorNursery:
         #: Errors by the uid of the child they came from.
         self._errors: dict[tuple[str, str], BaseException] = {}
         self._interrupted: set[tuple[str, str]] = set()
+        #: The children that a cancellation from outside has ended.
+        self._cut_off: set[Aid] = set()
         self._body_scope = trio.CancelScope()
         self._changed = trio.Event()
         self._harvest_until: float | None = None
@@ -71,6 +72,16 @@ class ActorNursery:
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self._children) or "no children"
         return f"<ActorNursery of {self._actor.name!r}: {names}>"
+
+    @property
+    def cancelled(self) -> bool:
+        """Deprecated: `cancel_called`."""
+        warnings.warn(
+            "ActorNursery.cancelled is deprecated; use ActorNursery.cancel_called",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.cancel_called
 
     # Starting.
 
@@ -96,6 +107,7 @@ class ActorNursery:
         Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
         raises. When it later ends though nobody asked it to, that is an error of this nursery.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         child = self._new_child(
             name,
             enable_modules=enable_modules or [],
@@ -183,33 +195,21 @@ class ActorNursery:
         if self.cancel_called or not self._open:
             state = "was cancelled" if self.cancel_called else "is closed"
             raise RuntimeError(f"cannot start {name!r}: this nursery {state}")
-        check_name(name)
-        if loglevel:
-            level_number(loglevel)
-        actor = self._actor
-        uuid = new_uuid()
         token = os.urandom(32) if os.environ.get("TRACTOR_CHILD_LINK") == "connect" else b""
-        own_addrs = [addr.maddr for addr in actor.server.addrs]
         addrs = [wrap_address(addr) for addr in bind_addrs or []]
-        boot = SpawnSpec(
-            name=name,
-            uuid=uuid,
-            parent=(actor.name, actor.aid.uuid, os.getpid()),
-            parent_addrs=own_addrs,
-            connect_to=own_addrs[:1] if token else [],
+        spec = build_spec(
+            self._actor,
+            name,
+            enable_modules=enable_modules,
+            bind_addrs=addrs,
+            transports=transports,
             token=token,
-            main=describe_main() if inherit_parent_main else {},
-            runtime_vars={**actor.vars.for_child(), "_enable_tpts": transports},
-            enable_modules=find_modules(enable_modules),
-            registry_addrs=list(actor.vars._registry_addrs),
-            bind_addrs=[addr.maddr for addr in addrs],
-            loglevel=loglevel or actor.loglevel or "",
-        )
-        spec = ChildSpec(
-            name=name, uuid=uuid, sys_path=_search_path(), boot=get_codec().encode(boot), options=proc_kwargs
+            loglevel=loglevel,
+            inherit_parent_main=inherit_parent_main,
+            proc_kwargs=proc_kwargs,
         )
         return SupervisedChild(
-            actor,
+            self._actor,
             self._backend,
             spec,
             bind_addrs=addrs,
@@ -236,6 +236,11 @@ class ActorNursery:
             if child.was_interrupted:
                 self._interrupted.add(uid)
         self._pulse()
+
+    def cut_off(self, cause: trio.Cancelled) -> None:
+        """A scope around the block was cancelled: the children are ended with the body, not after it."""
+        self._cut_off = {child.aid for child in self._children.values()}
+        self._end_all(f"a scope around its nursery was cancelled: {reason_of(cause)}")
 
     def _end_all(self, reason: str, *, kill: bool = False) -> None:
         self.cancel_called = True
@@ -304,7 +309,7 @@ class ActorNursery:
                 self._errors[uid] = error
 
     @trio.lowlevel.enable_ki_protection
-    async def _leave(self, own: BaseException | None) -> BaseException | None:
+    async def leave(self, own: BaseException | None) -> BaseException | None:
         """End what is left after the body; return what the block has to raise."""
         if own is None:
             try:
@@ -325,6 +330,8 @@ class ActorNursery:
                 own = exc
         self._open = False
         self._collect()
+        if self._cut_off:
+            own = await self._give_way(own)
         children = list(self._errors.items())
         if holds_interrupt(own):
             children = [(uid, exc) for uid, exc in children if uid not in self._interrupted]
@@ -333,13 +340,18 @@ class ActorNursery:
         self.exited.set()
         return error
 
+    async def _give_way(self, own: BaseException | None) -> BaseException | None:
+        """Return what the body has to raise beside the cancellation that has ended the children, or that cancellation.
 
-def check_name(name: str) -> None:
-    """Refuse what is no name of an actor: `TypeError` for another type than `str`, `ValueError` for an empty one."""
-    if type(name) is not str:
-        raise TypeError(f"an actor's name must be a str, not {name!r}")
-    if not name:
-        raise ValueError("an actor's name must not be empty")
+        What their end has done to the body comes of it, and a body that has ended well has lost them all the same.
+        """
+        rest = without_ended(own, self._actor.uid, self._cut_off)
+        if rest is None:
+            try:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            except (trio.Cancelled, KeyboardInterrupt) as exc:
+                return exc
+        return own if rest is None else rest
 
 
 def _check_seconds(what: str, value: float) -> None:
@@ -349,16 +361,6 @@ def _check_seconds(what: str, value: float) -> None:
         raise ValueError(f"{what} must not be negative: {value!r}")
 
 
-def _search_path() -> list[str]:
-    """Our module search path, as a child in the same working directory must write it."""
-    try:
-        here = os.getcwd()
-    except FileNotFoundError:
-        # It was removed, and what is looked for there is not found by us either.
-        here = ""
-    return [os.path.join(here, entry) for entry in sys.path]
-
-
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def run_nursery(
@@ -366,15 +368,16 @@ async def run_nursery(
 ) -> AsyncGenerator[ActorNursery]:
     """Open a nursery of `actor`; see `open_nursery`."""
     nursery = ActorNursery(actor, start_method=start_method, grace=grace, boot_timeout=boot_timeout)
-    own: BaseException | None = None
-    try:
-        with nursery._body_scope:
-            yield nursery
-    except BaseException as exc:  # noqa: BLE001 - raised below, after the children are gone
-        own = exc
-    error = await nursery._leave(own)
-    if error is own and error is not None:
-        raise error
-    if error is not None:
-        # What the body was doing when it was cancelled explains nothing.
-        raise error from error.__cause__
+    async with watch_cancellation(nursery.cut_off):
+        own: BaseException | None = None
+        try:
+            with nursery._body_scope:
+                yield nursery
+        except BaseException as exc:  # noqa: BLE001 - raised below, after the children are gone
+            own = exc
+        error = await nursery.leave(own)
+        if error is own and error is not None:
+            raise error
+        if error is not None:
+            # What the body was doing when it was cancelled explains nothing.
+            raise error from error.__cause__

@@ -18,7 +18,8 @@ from tractor.runtime._lifetime import run_actor
 from tractor.runtime._state import current_actor
 from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
 from tractor.spawn._backend import load_backend
-from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, check_name, run_nursery
+from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, run_nursery
+from tractor.supervise._spec import check_name
 from tractor.trionics._managers import protected_manager
 from tractor.wire._kinds import MAX_BODY
 

@@ -1,0 +1,76 @@
+"""What a child is told before it is up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from tractor._ids import new_uuid
+from tractor.ipc._addr import TCPAddress, UDSAddress
+from tractor.log import level_number
+from tractor.msg._codec import get_codec
+from tractor.msg._types import SpawnSpec
+from tractor.runtime._actor import Actor
+from tractor.runtime._expose import find_modules
+from tractor.spawn._backend import ChildSpec
+from tractor.supervise._mainmod import describe_main
+
+
+def build_spec(
+    actor: Actor,
+    name: str,
+    *,
+    enable_modules: list[str],
+    bind_addrs: list[TCPAddress | UDSAddress],
+    transports: list[str],
+    token: bytes,
+    loglevel: str | None,
+    inherit_parent_main: bool,
+    proc_kwargs: dict[str, Any],
+) -> ChildSpec:
+    """Return the specification of a child of `actor`, with a uuid of its own.
+
+    `token`: what it proves itself with when it connects back; empty for one that inherits its channel. Raises what
+    `check_name` and finding the modules raise.
+    """
+    check_name(name)
+    if loglevel:
+        level_number(loglevel)
+    uuid = new_uuid()
+    own_addrs = [addr.maddr for addr in actor.server.addrs]
+    boot = SpawnSpec(
+        name=name,
+        uuid=uuid,
+        parent=(actor.name, actor.aid.uuid, os.getpid()),
+        parent_addrs=own_addrs,
+        connect_to=own_addrs[:1] if token else [],
+        token=token,
+        main=describe_main() if inherit_parent_main else {},
+        runtime_vars={**actor.vars.for_child(), "_enable_tpts": transports},
+        enable_modules=find_modules(enable_modules),
+        registry_addrs=list(actor.vars._registry_addrs),
+        bind_addrs=[addr.maddr for addr in bind_addrs],
+        loglevel=loglevel or actor.loglevel or "",
+    )
+    return ChildSpec(
+        name=name, uuid=uuid, sys_path=_search_path(), boot=get_codec().encode(boot), options=proc_kwargs
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of an actor: `TypeError` for another type than `str`, `ValueError` for an empty one."""
+    if type(name) is not str:
+        raise TypeError(f"an actor's name must be a str, not {name!r}")
+    if not name:
+        raise ValueError("an actor's name must not be empty")
+
+
+def _search_path() -> list[str]:
+    """Our module search path, as a child in the same working directory must write it."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        # It was removed, and what is looked for there is not found by us either.
+        here = ""
+    return [os.path.join(here, entry) for entry in sys.path]
