@@ -100,6 +100,9 @@ def _raises_again(code: CodeType, offset: int) -> bool:
     """Whether the handler that `offset` is in raises, on some way from there to its end, had nothing come in between."""
     instructions = list(dis.get_instructions(code))
     index_of = {instruction.offset: index for index, instruction in enumerate(instructions)}
+    if offset not in index_of:
+        # A tool has rewritten the code; an error too many is better than one that is lost.
+        return True
     todo, seen = [index_of[offset]], set[int]()
     while todo:
         index = todo.pop()
