@@ -257,7 +257,7 @@ def test_a_result_that_cannot_travel_is_explained_to_the_caller() -> None:
     ("arguments", "error", "text"),
     [
         ({"enable_transports": ["zmq"]}, ValueError, "choose one of"),
-        ({"enable_transports": ["tcp", "uds"]}, RuntimeError, "no multi-transport support"),
+        ({"enable_transports": []}, RuntimeError, "must name a transport"),
         ({"start_method": "fork"}, ValueError, "unknown start method 'fork'; choose one of"),
         ({"registry_addrs": ["/unix/tmp/x.sock"]}, ValueError, "but enable_transports is"),
         ({"loglevel": "loud"}, ValueError, "unknown log level 'loud'; use one of"),
@@ -302,7 +302,7 @@ def test_a_port_in_use_is_named() -> None:
             with pytest.raises(
                 ConnectionError, match=f"cannot listen on /ip4/{host}/tcp/{port}: Address already in use"
             ):
-                async with tractor.open_root_actor(registry_addrs=[(host, port)]):
+                async with tractor.open_root_actor(tpt_bind_addrs=[(host, port)]):
                     pass
 
     trio.run(main)
