@@ -5,7 +5,7 @@ import trio
 
 from tractor._errors import ActorFailure, Exit, TransportClosed
 from tractor.msg._boxed import ContextCancelled, RemoteActorError
-from tractor.supervise._errors import combine
+from tractor.supervise._errors import combine, gave_way
 
 KILLED = Exit("died", -9)
 
@@ -62,6 +62,38 @@ def test_a_cancellation_never_stands_beside_a_real_error() -> None:
     """It is what the error caused."""
     error = RemoteActorError("x")
     assert combine(None, [cancelled(), error, cancelled()]) is error
+
+
+@pytest.mark.parametrize(
+    "own", [ValueError("own"), KeyboardInterrupt(), ExceptionGroup("g", [OSError(), cancelled()])]
+)
+def test_a_cancelled_child_never_stands_beside_an_error_of_the_body(own: BaseException) -> None:
+    """Whoever waits for the child's function is told."""
+    assert combine(own, [cancelled()]) is own
+
+
+@pytest.mark.parametrize("own", [cancelled(), ExceptionGroup("g", [cancelled(), cancelled()])])
+def test_a_cancellation_that_the_body_raises_gives_way_to_a_real_error(own: BaseException) -> None:
+    """Alone it is reported, beside those of children it is one of them."""
+    error, other = RemoteActorError("x"), cancelled()
+    assert combine(own, [error]) is error
+    assert combine(own, []) is own
+    group = combine(own, [other])
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (own, other)
+
+
+def test_a_cancellation_that_gave_way_stays_visible() -> None:
+    """As the context of the error, unless that has one of its own."""
+    own, error, before = cancelled(), RemoteActorError("x"), ValueError("before")
+    assert gave_way(own, error)
+    assert error.__context__ is own
+    error.__context__ = before
+    assert gave_way(own, error)
+    assert error.__context__ is before
+    for other in (None, ValueError("own"), error):
+        assert not gave_way(other, error)
+    assert not gave_way(own, ExceptionGroup("g", [own, cancelled()]))
 
 
 def test_a_cancellation_alone_is_reported() -> None:

@@ -347,6 +347,19 @@ async def test_an_error_without_a_traceback_counts() -> None:
     (leaf, *_) = cancelled.exceptions if isinstance(cancelled, BaseExceptionGroup) else [cancelled]
     leaf.__context__ = error = OSError("no traceback")
     assert find_masked(leaf) is error
-    leaf.__context__ = SystemExit()
+    leaf.__context__ = GeneratorExit()
     leaf.__context__.__context__ = leaf
     assert find_masked(leaf) is None
+
+
+@pytest.mark.parametrize("order", [KeyboardInterrupt(), SystemExit(3)])
+async def test_an_order_to_leave_is_never_lost(order: BaseException) -> None:
+    """It was on its way out as an error may be."""
+
+    async def leaves() -> None:
+        try:
+            raise order
+        finally:
+            await trio.sleep_forever()
+
+    assert find_masked(await cancel_amid(leaves)) is order

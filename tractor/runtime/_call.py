@@ -14,9 +14,10 @@ from tractor.msg._codec import DecodeError, get_codec
 from tractor.msg._errbox import unpack_error
 from tractor.msg._types import Start
 from tractor.runtime._deadline import find_budget, wait_own_deadline
+from tractor.runtime._precedence import is_cancellation, overrules
 from tractor.runtime._reasons import make_cancel, reason_of
 from tractor.runtime._router import Router
-from tractor.runtime._unwind import outranks, wait_unwound
+from tractor.runtime._unwind import wait_unwound
 from tractor.wire._dialog import Dialog, Role, Style
 from tractor.wire._kinds import Kind
 
@@ -75,6 +76,26 @@ class _Call:
             self.router.channel.post(_CANCEL, 0, self.did, get_codec().encode(cancel))
             await wait_unwound(self.router, self.wait, cause, target)
 
+    def raise_over(self, exc: BaseException, *, answered: bool) -> None:
+        """Raise what the function has raised, if that comes out in place of `exc`, with which the caller was ended.
+
+        `answered`: whether it had before the caller was.
+        """
+        error = self.reply.error if isinstance(self.reply, outcome.Error) else None
+        if self.reply is None and not self.router.channel.connected():
+            error = self.router.channel.loss()
+        if overrules(error, exc, lost_before=answered):
+            assert error is not None
+            raise error from None
+        if (
+            error is not None
+            and not is_cancellation(exc)
+            and not is_cancellation(error)
+            and exc.__context__ is None
+        ):
+            # Nobody else would ever hear of it.
+            exc.__context__ = error
+
 
 async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: bool = True) -> Any:
     """Run the function at `target` (`module:qualname`) in the peer and return its result.
@@ -97,9 +118,9 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
             reply = await this.wait()
         except BaseException as exc:
             if linked:
+                answered = this.reply is not None
                 await this.cancel(exc, target)
-            if isinstance(this.reply, outcome.Error) and outranks(this.reply.error, exc):
-                this.reply.unwrap()
+                this.raise_over(exc, answered=answered)
             raise
     finally:
         router.close(this.did)

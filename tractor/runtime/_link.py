@@ -306,7 +306,7 @@ class Link:
             self.post(Kind.CANCEL, 0, get_codec().encode(make_cancel(self._router.local.uid, reason)))
 
     def release(self, reason: str) -> None:
-        """End the other side without taking notice of how it ends."""
+        """End the other side without taking notice of its end, unless that is an error."""
         self._released = True
         self._request_cancel(reason)
 

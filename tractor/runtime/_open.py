@@ -17,9 +17,10 @@ from tractor.msg._types import Start
 from tractor.runtime._context import Context
 from tractor.runtime._deadline import find_budget, wait_own_deadline, watch_deadline
 from tractor.runtime._endpoint import ContextMeta
+from tractor.runtime._precedence import find_hidden, is_cancellation, overrules, raise_unchanged
 from tractor.runtime._reasons import reason_of
 from tractor.runtime._router import Router
-from tractor.runtime._unwind import outranks, wait_unwound
+from tractor.runtime._unwind import wait_unwound
 from tractor.wire._dialog import Role
 from tractor.wire._kinds import Flag, Kind
 
@@ -51,37 +52,47 @@ async def open_context(
     ctx.portal = portal
     ctx._allow_overruns = ctx._inbox.allow_overruns = allow_overruns
     try:
+        await _ask(ctx, body, budget)
+        entered = lost_before = False
+        hidden: BaseException | None = None
         try:
-            ctx.post(Kind.START, Flag.CONTEXT, body)
-        except TransportClosed:
-            raise await ctx.wait_loss() from None
-        if budget is not None:
-            router.start_soon(_watch_deadline, ctx, budget)
-        entered = False
-        with ctx._scope:
-            try:
-                first = await _wait_started(ctx)
-                entered = True
-                token = current_context.set(ctx)
+            with ctx._scope:
                 try:
-                    yield ctx, first
-                finally:
-                    current_context.reset(token)
-                await _wait_settled(ctx)
-            except BaseException as exc:
-                ctx._local_error = exc
-                if not await _absorbs(ctx, exc, target) or not entered:
-                    raise
+                    first = await _wait_started(ctx)
+                    entered = True
+                    token = current_context.set(ctx)
+                    try:
+                        yield ctx, first
+                    finally:
+                        current_context.reset(token)
+                    await _wait_settled(ctx)
+                except BaseException as exc:
+                    lost_before = ctx._settled.is_set()
+                    hidden = find_hidden(exc)
+                    ctx._local_error = exc if hidden is None else hidden
+                    if not await _absorbs(ctx, ctx._local_error, target) or not entered:
+                        raise
+        except BaseException as exc:
+            # What comes out here was not the scope's own cancellation.
+            _look_at_result(ctx, exc)
+            if hidden is None and not overrules(ctx._remote_error, exc, lost_before=lost_before):
+                raise
+        if hidden is not None:
+            raise_unchanged(hidden)
         await _raise_remote_error(ctx)
-    except BaseException as exc:
-        error = ctx._remote_error
-        if error is None or not outranks(error, exc):
-            raise
-        ctx._local_error = error
-        raise error  # noqa: B904 - while handling the cancellation is just what it was
     finally:
         ctx._watch_scope.cancel()
         ctx.leave()
+
+
+async def _ask(ctx: Context[Any, Any, Any], body: bytes, budget: float | None) -> None:
+    """Send the request, and have its deadline watched if it has one."""
+    try:
+        ctx.post(Kind.START, Flag.CONTEXT, body)
+    except TransportClosed:
+        raise await ctx.wait_loss() from None
+    if budget is not None:
+        ctx._router.start_soon(_watch_deadline, ctx, budget)
 
 
 async def _watch_deadline(ctx: Context[Any, Any, Any], budget: float) -> None:
@@ -127,6 +138,13 @@ async def _absorbs(ctx: Context[Any, Any, Any], exc: BaseException, target: str)
 def _is_its_own_end(ctx: Context[Any, Any, Any], exc: BaseException) -> bool:
     """Whether the body was only cancelled, because the peer had ended."""
     return isinstance(exc, trio.Cancelled) and ctx._scope.cancel_called
+
+
+def _look_at_result(ctx: Context[Any, Any, Any], exc: BaseException) -> None:
+    """Find out whether a result that nobody waits for any more is one; that it is not is an error."""
+    if ctx._remote_error is None and ctx._result_body is not None and is_cancellation(exc):
+        with suppress(MsgTypeError):
+            ctx._load_result()
 
 
 async def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:

@@ -258,6 +258,8 @@ def _report_masked(host: Host, served: Served, exc: BaseException) -> None:
     masked = find_masked(exc) if served.scope.cancel_called else None
     if masked is not None:
         _report(host, served, masked)
+        if (order := _order_to_leave(masked)) is not None:
+            host.exit_soon(order)
 
 
 def _report_cancel(host: Host, served: Served) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from tractor.log import get_logger
-from tractor.msg._boxed import ContextCancelled, RemoteActorError
 from tractor.runtime._router import Router
 from tractor.trionics._interrupts import is_interrupt
 
@@ -46,22 +45,3 @@ async def wait_unwound(
     why = "it does not end" if patience.cancelled_caught else "the peer does not answer"
     log.warning("leaving a task behind", extra={"task": what, "peer": str(router.peer), "why": why})
     return False
-
-
-def outranks(remote: BaseException | None, left: BaseException) -> bool:
-    """Whether the peer's `remote` error must replace `left`, which a task here was about to be left with.
-
-    It does where somebody's code has raised it, often while it cleaned up, and `left` is nothing but cancellations: a real
-    error is not lost behind those.
-    """
-    if remote is left or not isinstance(remote, RemoteActorError):
-        return False
-    return _only(left, (trio.Cancelled, ContextCancelled)) and not all(
-        isinstance(leaf, ContextCancelled) for leaf in remote.leaves()
-    )
-
-
-def _only(exc: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    if isinstance(exc, BaseExceptionGroup):
-        return all(_only(inner, kinds) for inner in exc.exceptions)
-    return isinstance(exc, kinds)

@@ -7,24 +7,29 @@ import trio
 from tractor._errors import ActorFailure, TransportClosed
 from tractor._ids import Aid
 from tractor.msg._boxed import ContextCancelled
+from tractor.runtime._precedence import is_cancellation
 
 
 def combine(own: BaseException | None, children: list[BaseException]) -> BaseException | None:
     """Return what to raise for the body's error and those of the children; None when there is none.
 
     A consequence never hides or doubles its cause: a `TransportClosed` of the body's tasks is dropped beside the failure
-    of the child that was lost, and cancellations, confirmed ones of children or the body's own, are dropped beside real
-    errors. One error is returned bare, several as a group.
+    of the child that was lost, and cancellations, of children or of the body, are dropped beside real errors. One error
+    is returned bare, several as a group.
     """
     for exc in children:
         if isinstance(exc, ActorFailure):
             own = _without_loss_of(exc, own)
-    real = [exc for exc in children if not isinstance(exc, ContextCancelled)]
-    if isinstance(own, trio.Cancelled):
-        # Its scope needs no exception to know that it was cancelled.
-        own, children = (None, real) if real else (own, [])
+    real = [exc for exc in children if not is_cancellation(exc)]
+    if own is not None and not is_cancellation(own):
+        children = real
+    elif real:
+        own, children = None, real
+    elif holds_cancelled(own):
+        # A scope around the body ends more than children do that were cancelled.
+        children = []
     errors: list[BaseException] = [] if own is None else [own]
-    errors += [exc for exc in (real or children) if exc is not own]
+    errors += [exc for exc in children if exc is not own]
     if not errors:
         return None
     if len(errors) == 1:
@@ -72,6 +77,28 @@ def without_ended(
     if isinstance(own, BaseExceptionGroup):
         return own.split(is_told)[1]
     return None if own is not None and is_told(own) else own
+
+
+def gave_way(own: BaseException | None, error: BaseException) -> bool:
+    """Whether `error` is raised in place of somebody's cancellation that the body had raised, which is its context then."""
+    if (
+        own is None
+        or own is error
+        or holds_cancelled(own)
+        or not is_cancellation(own)
+        or is_cancellation(error)
+    ):
+        return False
+    if error.__context__ is None:
+        error.__context__ = own
+    return True
+
+
+def holds_cancelled(exc: BaseException | None) -> bool:
+    """Whether a `trio.Cancelled` is in there."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.subgroup(trio.Cancelled) is not None
+    return isinstance(exc, trio.Cancelled)
 
 
 def holds_interrupt(exc: BaseException | None) -> bool:

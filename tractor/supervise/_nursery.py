@@ -20,10 +20,11 @@ from tractor.msg._ptr import NamespacePath
 from tractor.runtime._actor import Actor
 from tractor.runtime._endpoint import context_meta, is_one_way
 from tractor.runtime._portal import Portal
+from tractor.runtime._precedence import find_hidden, raise_unchanged
 from tractor.runtime._reasons import reason_of
 from tractor.spawn._backend import load_backend
 from tractor.supervise._child import SupervisedChild
-from tractor.supervise._errors import combine, holds_interrupt, is_insistent, without_ended
+from tractor.supervise._errors import combine, gave_way, holds_interrupt, is_insistent, without_ended
 from tractor.supervise._lifecycle import Phase
 from tractor.supervise._main import MainTask
 from tractor.supervise._spec import build_spec
@@ -370,14 +371,20 @@ async def run_nursery(
     nursery = ActorNursery(actor, start_method=start_method, grace=grace, boot_timeout=boot_timeout)
     async with watch_cancellation(nursery.cut_off):
         own: BaseException | None = None
+        hidden: BaseException | None = None
         try:
             with nursery._body_scope:
-                yield nursery
+                try:
+                    yield nursery
+                except BaseException as exc:
+                    hidden = find_hidden(exc)
+                    raise
         except BaseException as exc:  # noqa: BLE001 - raised below, after the children are gone
             own = exc
+        own = own if hidden is None else hidden
         error = await nursery.leave(own)
-        if error is own and error is not None:
-            raise error
+        if error is not None and (error is own or gave_way(own, error)):
+            raise_unchanged(error)
         if error is not None:
             # What the body was doing when it was cancelled explains nothing.
             raise error from error.__cause__

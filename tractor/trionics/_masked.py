@@ -22,12 +22,13 @@ from types import CodeType, FrameType
 import trio
 
 
-def find_masked(exc: BaseException) -> Exception | None:
+def find_masked(exc: BaseException) -> BaseException | None:
     """Return the error that `exc`, a cancellation or a group of nothing else, has hidden; of several a group.
 
+    An interrupt or `SystemExit` counts as an error.
     None where there is none, and where something in `exc` is no cancellation: then that is the error.
     """
-    found: list[Exception] = []
+    found: list[BaseException] = []
     for leaf in _leaves(exc):
         if not isinstance(leaf, trio.Cancelled):
             return None
@@ -35,7 +36,7 @@ def find_masked(exc: BaseException) -> Exception | None:
         if masked is not None and masked not in found:
             found.append(masked)
     if len(found) > 1:
-        return ExceptionGroup("hidden by a cancellation", found)
+        return BaseExceptionGroup("hidden by a cancellation", found)
     return found[0] if found else None
 
 
@@ -47,7 +48,7 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
         yield exc
 
 
-def _behind(cancelled: BaseException) -> Exception | None:
+def _behind(cancelled: BaseException) -> BaseException | None:
     """Return the error that was on its way out when `cancelled` was raised."""
     seen = {id(cancelled)}
     caught_in: set[FrameType] = set()
@@ -59,7 +60,7 @@ def _behind(cancelled: BaseException) -> Exception | None:
             # What is behind this one was hidden by it, and not by the later one.
             cancelled = exc
             caught_in.clear()
-        elif isinstance(error, Exception):
+        elif not isinstance(error, GeneratorExit):
             frame = _find_catcher(exc)
             place = _find_place(cancelled, frame)
             if frame is None or (place is None and not caught_in):
