@@ -29,6 +29,7 @@ step 'layers (import-linter)' "$bin/lint-imports" --no-logo
 step 'news fragments' news
 
 if [[ $what == test ]]; then
-    step 'tests (pytest)' "$bin/pytest" "$@"
+    # Not "$bin/pytest": that is a script, which every child would import as the main module of its parent, and pytest with it.
+    step 'tests (pytest)' "$bin/python" -m pytest "$@"
 fi
 printf '\nAll checks passed.\n'
