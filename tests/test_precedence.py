@@ -44,8 +44,11 @@ async def obey() -> Any:
 async def puppet(ctx: Context, backpressure: bool) -> Any:
     """Read nothing, and do what was ordered."""
     await ctx.started()
-    async with ctx.open_stream(msg_buffer_size=1, backpressure=backpressure):
+    async with ctx.open_stream(msg_buffer_size=1, backpressure=backpressure) as stream:
         await ORDERED[-1].wait()
+        if ORDERS[-1] == "send what is no text":
+            await stream.send(5)
+            await trio.sleep_forever()
         if ORDERS[-1] == "cancel itself":
             await ctx.cancel()
             await trio.sleep_forever()
@@ -55,7 +58,8 @@ async def puppet(ctx: Context, backpressure: bool) -> Any:
 class Stage:
     """Two failures that happen to one opener, and what comes of it."""
 
-    def __init__(self, pair: Pair, to_bob: tractor.Portal, first: str, second: str) -> None:
+    def __init__(self, place: str, pair: Pair, to_bob: tractor.Portal, first: str, second: str) -> None:
+        self.place = place
         self.pair = pair
         self.to_bob = to_bob
         self.both = (first, second)
@@ -79,7 +83,10 @@ class Stage:
 
     async def prepare(self, failure: str, nursery: trio.Nursery) -> None:
         """Let the other side say its last word; nobody here has heard it yet."""
-        bad = "return what is no text" if self.ctx is not None else "return what cannot be sent"
+        bad = {
+            "run": "return what cannot be sent",
+            "receive": "send what is no text",
+        }.get(self.place, "return what is no text")
         orders = {"remote error": "raise", "peer's self-cancel": "cancel itself", "bad payload": bad}
         if failure in orders:
             self.order(orders[failure])
@@ -125,16 +132,16 @@ class Stage:
             held.release()
             nursery.cancel_scope.cancel()
 
-    async def body(self, place: str, stream: tractor.MsgStream[Any]) -> None:
+    async def body(self, stream: tractor.MsgStream[Any]) -> None:
         """Wait in that place; raise as planned."""
         assert self.ctx is not None
-        if place != "block":
+        if self.place != "block":
             calls: dict[str, Callable[[], Awaitable[Any]]] = {
                 "wait_for_result": self.ctx.wait_for_result,
                 "receive": stream.receive,
                 "send": lambda: send_all(stream),
             }
-            await self.look(calls[place])
+            await self.look(calls[self.place])
             return
         own = {"body error", "error while unwinding", "masked error"} & set(self.both)
         try:
@@ -155,17 +162,17 @@ class Stage:
             self.seen = exc
             raise
 
-    async def play(self, place: str) -> None:
+    async def play(self) -> None:
         """Be the opener, or the caller."""
         with self.outer:
             try:
-                if place == "run":
+                if self.place == "run":
                     await self.look(lambda: self.pair.portal.run(obey))
                 else:
                     open_context = self.pair.portal.open_context
-                    async with open_context(puppet, backpressure=place == "send") as (self.ctx, _):
+                    async with open_context(puppet, backpressure=self.place == "send") as (self.ctx, _):
                         async with self.ctx.open_stream() as stream:
-                            await self.body(place, stream)
+                            await self.body(stream)
                 # A cancellation that was swallowed comes again.
                 await trio.lowlevel.checkpoint()
             except BaseException as exc:  # noqa: BLE001 - that is what is asked
@@ -210,12 +217,12 @@ def run_stage(place: str, first: str, second: str, *, at_once: bool) -> Stage:
     async def main() -> None:
         async with open_pair(HERE) as pair, open_resident("carol") as carol:
             to_bob, _ = await join(carol, pair.bob)
-            stage = Stage(pair, to_bob, first, second)
+            stage = Stage(place, pair, to_bob, first, second)
             stages.append(stage)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: stage.direct(at_once=at_once))
                 with trio.fail_after(60):
-                    await stage.play(place)
+                    await stage.play()
             if stage.ctx is not None:
                 stage.later = await ask_later(stage.ctx)
 
@@ -270,6 +277,7 @@ _NOT_IN_SEND = ELSEWHERE | {"overrun", "bad payload"}
         pytest.param(place, *case.values, id=f"{place}, {case.id}")
         for place, column, without in (
             ("wait_for_result", "wait_for_result", ELSEWHERE),
+            ("receive", "receive, send", ELSEWHERE),
             ("send", "receive, send", _NOT_IN_SEND),
         )
         for case in make_cases(column, without=without)
@@ -285,7 +293,10 @@ def test_waiting_calls(place: str, first: str, second: str, at_once: bool) -> No
     else:
         check(stage, stage.seen, column, seen)
     winner = find_winner("block", first, second, at_once=at_once)
-    if not {first, second} <= CANCELLATIONS:
+    if place == "receive" and "bad payload" in (first, second):
+        # An item is no last word: that it is bad is an error of the body's own, if the body sees it.
+        assert stage.left is stage.seen or seen != "bad payload"
+    elif not {first, second} <= CANCELLATIONS:
         # Which of two cancellations it was makes no difference to the program.
         check(stage, stage.left, "block", winner)
 

@@ -199,6 +199,7 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
         once the context has one.
         """
         self._check_stream_may_open()
+        self.stop_if_owed()
         inbox = self._inbox
         credited = self._outflow.credited = self._outflow.credited or backpressure
         inbox.opened = True
@@ -218,7 +219,11 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
             yield stream
         except trio.EndOfChannel as exc:
             if exc is not stream.closed:
+                stream.close(failed=True)
                 raise
+        except BaseException:
+            stream.close(failed=True)
+            raise
         finally:
             stream.close()
 

@@ -65,6 +65,8 @@ class Link:
         #: The task this end belongs to: the opener's, or the one that runs the endpoint.
         self._task: trio.lowlevel.Task | None = None
         self._parked = False
+        #: Whether STOP is still to be said of a stream that is closed here.
+        self._stop_owed = False
         #: `module:qualname` of the endpoint.
         self._target = ""
         #: What the opener has said of every stream of its side.
@@ -290,6 +292,22 @@ class Link:
         if size or kind == Kind.STREAM:
             self._inbox.allow(items, size)
         self.post(kind, flags, CREDIT.pack(items, size))
+
+    def stop_soon(self) -> None:
+        """Say STOP, unless something else that ends the stream is said before the running task lets others run.
+
+        Items that are cut short by an error would look complete to who hears STOP first.
+        """
+        if not self._stop_owed:
+            self._stop_owed = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self.stop_if_owed)
+
+    def stop_if_owed(self) -> None:
+        """Say STOP now, if that was put off."""
+        if self._stop_owed:
+            self._stop_owed = False
+            if self._dialog.may_send(Kind.STOP) and self.chan.connected():
+                self.post(Kind.STOP)
 
     def _parking(self) -> _Parking:
         return _Parking(self)

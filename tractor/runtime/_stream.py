@@ -50,6 +50,9 @@ class StreamOwner(Protocol):
     def post(self, kind: Kind, flags: int = 0, body: Buffer = b"") -> None:
         """Send a frame now."""
 
+    def stop_soon(self) -> None:
+        """Say STOP, unless something else that ends the stream is said before the running task lets others run."""
+
     def load(self, body: Buffer, what: str) -> Any:
         """Decode a payload."""
 
@@ -297,8 +300,11 @@ class MsgStream[ItemT = Any]:
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
-    def close(self) -> list[Buffer]:
-        """Close this side now and wake its tasks; return what was received and not taken, undecoded."""
+    def close(self, *, failed: bool = False) -> list[Buffer]:
+        """Close this side now and wake its tasks; return what was received and not taken, undecoded.
+
+        `failed`: an error is why; where that ends the context, the other side hears of the error and not of this.
+        """
         if self._closed is not None:
             return []
         self._closed = trio.ClosedResourceError("this side has closed the stream")
@@ -306,7 +312,9 @@ class MsgStream[ItemT = Any]:
         if self._root is not None:
             self._root.close()
         ctx = self._ctx
-        if ctx._dialog.may_send(Kind.STOP) and ctx.chan.connected():
+        if failed:
+            ctx.stop_soon()
+        elif ctx._dialog.may_send(Kind.STOP) and ctx.chan.connected():
             ctx.post(Kind.STOP)
         self._outflow.close()
         return self._inbox.next(self._closed)
