@@ -131,11 +131,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(transport: str) -> AsyncGenerator[Scene]:
+async def open_scene(transport: str, *modules: str) -> AsyncGenerator[Scene]:
     """Run a victim around the block; after it the victim has to answer, and to hold what it held before."""
     binds: list[Address] = [get_address_cls(transport).get_random("victim")]
     async with (
-        open_resident("victim", MODULE, binds=binds, limit=LIMIT) as victim,
+        open_resident("victim", MODULE, *modules, binds=binds, limit=LIMIT) as victim,
         open_resident("friend") as friend,
     ):
         addr = victim.actor.server.addrs[0]

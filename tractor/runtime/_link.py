@@ -263,7 +263,8 @@ class Link:
         where = "" if self._stream is not None else "\n*** No stream open on this side"
         error = StreamOverrun(
             f"{self._router.local} could not take an item: its buffer of {self._inbox.capacity} is full{where}\n"
-            "use `open_stream(backpressure=True)` where it is sent, to slow the sender down"
+            "use `open_stream(backpressure=True)` where it is sent, to slow the sender down",
+            sender=self.peer.uid,
         )
         self._overrun_error = error
         if self._role is Role.CHILD:
