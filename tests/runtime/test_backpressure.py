@@ -25,7 +25,6 @@ LOG: list[str] = []
 
 @pytest.fixture(autouse=True)
 def _start_at_zero() -> None:
-    LOG.clear()
     SENT.update(parent=0, child=0)
 
 

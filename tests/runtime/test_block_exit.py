@@ -22,7 +22,6 @@ GO: dict[str, trio.Event] = {}
 
 @pytest.fixture(autouse=True)
 def _clear() -> None:
-    LOG.clear()
     GO.clear()
 
 

@@ -19,11 +19,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 @tractor.context
 async def yo(ctx: Context, delay: float = 0, forever: bool = False) -> str:
     """Start, then return after `delay`, or never."""

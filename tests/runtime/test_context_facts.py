@@ -17,11 +17,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 @tractor.context
 async def describes(ctx: Context, cue: bool = False) -> str:
     """Note what the endpoint's side knows."""

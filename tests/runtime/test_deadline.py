@@ -17,11 +17,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 async def tell_budget() -> float | None:
     """How many seconds it has."""
     return find_budget()

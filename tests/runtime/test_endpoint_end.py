@@ -18,11 +18,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear() -> None:
-    LOG.clear()
-
-
 @tractor.context(pld_spec=str | None)
 async def typed(ctx: Context[Any, Any, Any], value: Any) -> Any:
     """Return it."""

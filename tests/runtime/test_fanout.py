@@ -21,11 +21,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 @tractor.context
 async def produce(ctx: Context, items: int, backpressure: bool = False, fails: bool = False) -> str:
     """Send so many items at every word that comes."""

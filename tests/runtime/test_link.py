@@ -21,11 +21,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 @tractor.context
 async def deaf(ctx: Context) -> None:
     """Never open a stream."""

@@ -24,11 +24,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 async def count(to: int, then: str = "end") -> AsyncIterator[int]:
     """Yield numbers, then end, wait, or fail; note how it ends."""
     try:

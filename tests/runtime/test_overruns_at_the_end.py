@@ -17,11 +17,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 @tractor.context
 async def overrun_and_return(ctx: Context, count: int) -> str:
     """Send at once what the opener has room for, and more, and return."""

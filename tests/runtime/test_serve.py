@@ -24,7 +24,6 @@ LOG: list[str] = []
 @pytest.fixture(autouse=True)
 def crashes(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """The crashes that were announced."""
-    LOG.clear()
     found: list[BaseException] = []
     monkeypatch.setattr("tractor.runtime._serve.announce_crash", found.append)
     return found

@@ -16,11 +16,6 @@ HERE = __name__
 LOG: list[Any] = []
 
 
-@pytest.fixture(autouse=True)
-def _clear_log() -> None:
-    LOG.clear()
-
-
 @tractor.context
 async def echo(ctx: Context) -> int:
     """Send back what comes; return how much it was."""

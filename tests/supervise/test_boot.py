@@ -1,12 +1,8 @@
-"""How a child comes up, how it fails to, and how it ends when it alone is told to."""
+"""How a child comes up, and how it fails to."""
 
 import os
 import signal
-import subprocess
 import sys
-import time
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +12,7 @@ import trio
 
 import tractor
 from tests.programs import actors
-from tests.programs.watch import find_sockets, is_alive, wait_until
+from tests.programs.watch import find_sockets
 from tractor.ipc._rtdir import get_rt_dir
 from tractor.runtime import _actor
 from tractor.supervise import _nursery
@@ -229,6 +225,11 @@ async def test_a_child_that_is_killed_while_it_boots_leaves_nothing(transport: s
             assert not [path for path in find_sockets(get_rt_dir()) if "kid" in path.name]
 
 
+def test_the_boot_timeout_has_a_default_that_a_slow_machine_meets() -> None:
+    """And that people can wait for."""
+    assert 10 <= _nursery.BOOT_TIMEOUT <= 60
+
+
 # Output.
 
 
@@ -260,180 +261,3 @@ async def test_an_orderly_end_writes_nothing(each_link: str, capfd: Any) -> None
         await nursery.run_in_actor(actors.sleep_forever)
         await nursery.cancel()
     assert capfd.readouterr() == ("", "")
-
-
-# Ending alone.
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_to_one_child_is_a_request_to_end_in_order(
-    number: signal.Signals, each_link: str, tmp_path: Path
-) -> None:
-    """Its requests are cancelled and clean up; the parent learns which signal it was."""
-    done = tmp_path / "done"
-    with trio.fail_after(SOON + 5), pytest.raises(tractor.ActorFailure) as caught:
-        async with tractor.open_nursery() as nursery:
-            portal = await nursery.start_actor("kid", enable_modules=MODULES)
-
-            async def use() -> None:
-                with pytest.raises((tractor.ContextCancelled, tractor.TransportClosed)):
-                    await portal.run(actors.clean_up_slowly, path=str(done), seconds=0.2)
-
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(use)
-                await trio.sleep(0.2)
-                os.kill(portal.aid.pid or 0, number)
-                await trio.sleep_forever()
-    assert caught.value.name == "kid"
-    assert caught.value.exit is not None
-    assert f"interrupted: {number.name}" in str(caught.value)
-    assert done.read_text() == "clean\n"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_to_one_idle_child(number: signal.Signals) -> None:
-    """Nobody was waiting on it; the nursery tells."""
-    with pytest.raises(tractor.ActorFailure, match=f"interrupted: {number.name}"):
-        async with tractor.open_nursery() as nursery:
-            portal = await nursery.start_actor("kid")
-            os.kill(portal.aid.pid or 0, number)
-            with trio.fail_after(SOON):
-                await trio.sleep_forever()
-
-
-async def test_a_signal_to_a_parent_in_the_middle_ends_its_children_too(tmp_path: Path) -> None:
-    """The whole subtree, in order."""
-    pids = tmp_path / "pids"
-    with pytest.raises(tractor.ActorFailure, match="interrupted: SIGTERM"):
-        async with tractor.open_nursery() as nursery:
-            portal = await nursery.start_actor("middle", enable_modules=MODULES)
-            async with trio.open_nursery() as tasks:
-
-                async def use() -> None:
-                    with pytest.raises((tractor.RemoteActorError, tractor.TransportClosed)):
-                        await portal.run(actors.nest, depth=2, target="sleep_forever", path=str(pids))
-
-                tasks.start_soon(use)
-                with trio.fail_after(SOON + 5):
-                    while not pids.exists() or len(pids.read_text().split()) < 3:
-                        await trio.sleep(0.02)
-                    os.kill(portal.aid.pid or 0, signal.SIGTERM)
-                    await trio.sleep_forever()
-    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
-
-
-@pytest.mark.parametrize(
-    ("act", "kwargs", "kind", "said"),
-    [
-        (actors.exit_softly, {"code": 3}, SystemExit, "exited: SystemExit(3)"),
-        (actors.interrupt_self, {}, KeyboardInterrupt, "interrupted: KeyboardInterrupt()"),
-    ],
-)
-async def test_an_exit_inside_a_request_ends_the_actor(
-    act: Any, kwargs: dict[str, Any], kind: type[BaseException], said: str, each_link: str
-) -> None:
-    """The caller gets it as that actor's error; the nursery learns why the actor ended."""
-    with trio.fail_after(SOON + 5), pytest.raises(BaseExceptionGroup) as caught:
-        async with tractor.open_nursery() as nursery:
-            portal = await nursery.start_actor("kid", enable_modules=MODULES)
-            with pytest.raises(tractor.RemoteActorError) as told:
-                await portal.run(act, **kwargs)
-            assert told.value.boxed_type is kind
-            with trio.CancelScope(shield=True), trio.move_on_after(SOON):
-                while portal.chan.connected():
-                    await trio.sleep(0.01)
-            raise told.value
-    error, failure = caught.value.exceptions
-    assert isinstance(error, tractor.RemoteActorError)
-    assert isinstance(failure, tractor.ActorFailure)
-    assert said in str(failure)
-
-
-# What survives its parent.
-
-
-PROGRAM = """
-import trio, tractor
-from tests.programs import actors
-
-async def main():
-    async with tractor.open_nursery(enable_transports=[{transport!r}]) as nursery:
-        portal = await nursery.start_actor("kid", enable_modules=[actors.__name__])
-        await portal.run(actors.nest, depth=1, target={target!r}, path={path!r})
-        await trio.sleep_forever()
-
-trio.run(main)
-"""
-
-
-def has_lines(path: Path, count: int) -> bool:
-    """Tell whether a file has so many lines."""
-    return path.exists() and path.read_text().count("\n") >= count
-
-
-OUTLIVING = ["sleep_forever", "shielded", "block", "spin", "deaf", "swallow", "hold_exit"]
-
-
-def test_no_child_outlives_a_parent_that_was_killed(tmp_path: Path, transport: str) -> None:
-    """Whatever it does, and whatever it ignores: within two seconds it is gone, and so are the socket files."""
-    env = {**os.environ, "PYTHONPATH": os.getcwd(), "XDG_RUNTIME_DIR": str(tmp_path)}
-    with ExitStack() as stack:
-        roots, children = [], {}
-        for target in OUTLIVING:
-            program = PROGRAM.format(transport=transport, target=target, path=str(tmp_path / target))
-            root = stack.enter_context(
-                subprocess.Popen([sys.executable, "-c", program], env=env, stderr=subprocess.DEVNULL)
-            )
-            stack.callback(root.kill)
-            roots.append(root)
-        for target in OUTLIVING:
-            wait_until(partial(has_lines, tmp_path / target, 2), 30, target)
-            children[target] = [int(pid) for pid in (tmp_path / target).read_text().split()]
-        time.sleep(0.3)
-        killed = time.monotonic()
-        for root in roots:
-            root.kill()
-        while left := {target: pids for target, pids in children.items() if any(map(is_alive, pids))}:
-            assert time.monotonic() - killed < 2.0, left
-            time.sleep(0.01)
-    assert find_sockets(tmp_path) == []
-
-
-def test_a_fork_of_the_parent_does_not_keep_the_children(tmp_path: Path) -> None:
-    """It holds copies of the parent's descriptors, but not of the lifelines."""
-    pids = tmp_path / "pids"
-    program = (
-        "import os, time, warnings, trio, tractor\n"
-        "from tests.programs import actors\n"
-        "warnings.simplefilter('ignore')\n"
-        "async def main():\n"
-        "    async with tractor.open_nursery() as nursery:\n"
-        "        portal = await nursery.start_actor('kid', enable_modules=[actors.__name__])\n"
-        "        if os.fork() == 0:\n"
-        "            time.sleep(30)\n"
-        "            os._exit(0)\n"
-        f"        await portal.run(actors.nest, depth=0, target='shielded', path={str(pids)!r})\n"
-        "trio.run(main)\n"
-    )
-    env = {**os.environ, "PYTHONPATH": os.getcwd(), "XDG_RUNTIME_DIR": str(tmp_path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], env=env, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as root:
-        try:
-            deadline = time.monotonic() + 20
-            while not pids.exists() or not pids.read_text().strip():
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            child = int(pids.read_text())
-            killed = time.monotonic()
-            root.kill()
-            while is_alive(child):
-                assert time.monotonic() - killed < 2.0
-                time.sleep(0.01)
-        finally:
-            os.killpg(root.pid, signal.SIGKILL)
-
-
-def test_the_boot_timeout_has_a_default_that_a_slow_machine_meets() -> None:
-    """And that people can wait for."""
-    assert 10 <= _nursery.BOOT_TIMEOUT <= 60

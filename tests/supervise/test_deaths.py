@@ -1,12 +1,129 @@
 """Actors that die though nobody asked them to, and those that were asked to end and crash instead."""
 
+import os
+import signal
+from typing import Any
+
 import pytest
 import trio
 
 import tractor
 from tests.programs import actors
+from tests.programs.watch import is_alive
+from tests.supervise.kids import MODULES, start
 
-MODULES = [actors.__name__]
+#: Seconds in which something is done at once, on a busy machine.
+SOON = 2.0
+
+
+@pytest.mark.parametrize(
+    ("act", "kwargs", "said"),
+    [
+        (actors.exit_hard, {"code": 0}, "exited cleanly"),
+        (actors.exit_hard, {"code": 3}, "exit status 3"),
+        (actors.send_signal, {"number": signal.SIGKILL}, "killed by SIGKILL"),
+        (actors.send_signal, {"number": signal.SIGSEGV}, "killed by SIGSEGV"),
+    ],
+)
+async def test_an_actor_that_dies_in_a_call(
+    act: Any, kwargs: dict[str, Any], said: str, each_link: str
+) -> None:
+    """The caller hears at once who and how; the nursery raises the death, with the caller's error as its cause."""
+    with pytest.raises(tractor.ActorFailure) as caught:
+        async with tractor.open_nursery() as nursery:
+            portal = await start(nursery, "mortal")
+            with pytest.raises(tractor.TransportClosed) as lost:
+                await portal.run(act, **kwargs)
+            assert "mortal" in str(lost.value)
+            assert said in str(lost.value)
+            assert lost.value.exit is not None
+            raise lost.value
+    assert "mortal" in str(caught.value)
+    assert said in str(caught.value)
+    assert caught.value.name == "mortal"
+    assert isinstance(caught.value.__cause__, tractor.TransportClosed)
+
+
+async def test_an_actor_that_lives_without_its_channel(each_link: str, transport: str) -> None:
+    """Whoever waits on it is told at once, for there is no news of its death to wait for; then it is interrupted."""
+    with pytest.raises(tractor.ActorFailure, match="its channel broke: exited cleanly") as caught:
+        async with tractor.open_nursery(grace=0.2, enable_transports=[transport]) as nursery:
+            portal = await start(nursery)
+            assert await portal.run(actors.add, a=1, b=2) == 3
+            began = trio.current_time()
+            with pytest.raises(tractor.TransportClosed) as told:
+                await portal.run(actors.break_channel)
+            assert trio.current_time() - began < SOON / 4
+            assert told.value.exit is None
+            assert is_alive(portal.aid.pid or 0)
+            raise told.value
+    assert caught.value.__cause__ is told.value
+
+
+async def test_an_idle_actor_that_dies_ends_the_block(each_link: str) -> None:
+    """Nobody was waiting on it: the body is cancelled, siblings are ended, the failure is raised bare."""
+    with trio.fail_after(SOON + 5):
+        with pytest.raises(tractor.ActorFailure) as caught:
+            async with tractor.open_nursery() as nursery:
+                sibling = await start(nursery, "sibling")
+                mortal = await start(nursery, "mortal")
+                os.kill(mortal.aid.pid or 0, signal.SIGKILL)
+                with trio.fail_after(SOON):
+                    await trio.sleep_forever()
+    assert caught.value.name == "mortal"
+    assert caught.value.exit is not None
+    assert str(caught.value.exit) == "killed by SIGKILL"
+    assert not is_alive(sibling.aid.pid or 0)
+
+
+async def test_an_actor_that_dies_in_its_function() -> None:
+    """The nursery says so; whoever asks for the result gets the loss."""
+    with pytest.raises(tractor.ActorFailure, match="exit status 7"):
+        async with tractor.open_nursery() as nursery:
+            portal = await nursery.run_in_actor(actors.exit_hard, code=7)
+    with pytest.raises(tractor.TransportClosed, match="exit status 7"):
+        await portal.wait_for_result()
+
+
+async def test_deaths_in_the_same_moment() -> None:
+    """The first one ends the block; the other one may be taken for what the end of the block has done."""
+    with pytest.raises((ExceptionGroup, tractor.ActorFailure)) as caught:
+        async with tractor.open_nursery() as nursery:
+            portals = [await start(nursery, f"mortal{number}") for number in range(2)]
+            for portal in portals:
+                os.kill(portal.aid.pid or 0, signal.SIGKILL)
+            await trio.sleep_forever()
+    failures = caught.value.exceptions if isinstance(caught.value, ExceptionGroup) else (caught.value,)
+    assert all(isinstance(failure, tractor.ActorFailure) for failure in failures)
+    assert all("killed by SIGKILL" in str(failure) for failure in failures)
+
+
+async def test_a_body_that_handles_the_loss_still_learns_of_the_death() -> None:
+    """Catching `TransportClosed` does not make the death unhappen: a nursery per actor is the way to survive one."""
+    with pytest.raises(tractor.ActorFailure):
+        async with tractor.open_nursery() as outer:
+            portal = await start(outer, "mortal")
+            with pytest.raises(tractor.TransportClosed):
+                await portal.run(actors.exit_hard, code=1)
+    async with tractor.open_nursery() as outer:
+        survivor = await start(outer, "survivor")
+        with pytest.raises(tractor.ActorFailure):
+            async with tractor.open_nursery() as inner:
+                portal = await start(inner, "mortal")
+                await portal.run(actors.exit_hard, code=1)
+        assert await survivor.run(actors.add, a=1, b=2) == 3
+        await outer.cancel()
+
+
+async def test_a_death_far_below_comes_up_level_by_level() -> None:
+    """The root sees the failure that the actor in the middle saw, with its name and exit status."""
+    with pytest.raises(tractor.RemoteActorError) as caught:
+        async with tractor.open_nursery() as nursery:
+            portal = await start(nursery)
+            await portal.run(actors.nest, depth=2, target="kill_self", path=os.devnull)
+    assert caught.value.src_type is tractor.ActorFailure
+    assert "killed by SIGKILL" in caught.value.tb_str
+    assert "level1" in caught.value.tb_str
 
 
 # Crashes of those that are being ended.

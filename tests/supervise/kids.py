@@ -1,0 +1,19 @@
+"""What tests of nurseries with real children share."""
+
+from typing import Any
+
+import tractor
+from tests.programs import actors
+from tractor.supervise._nursery import ActorNursery
+
+MODULES = [actors.__name__]
+
+
+async def start(nursery: ActorNursery, name: str = "kid", **kwargs: Any) -> tractor.Portal:
+    """Start an actor that can run what `tests.programs.actors` has."""
+    return await nursery.start_actor(name, enable_modules=MODULES, **kwargs)
+
+
+def boxes(exc: BaseException, kind: type[BaseException]) -> bool:
+    """Tell whether this is another actor's error of that type."""
+    return isinstance(exc, tractor.RemoteActorError) and exc.boxed_type is kind
