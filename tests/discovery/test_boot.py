@@ -11,8 +11,11 @@ import trio
 import tractor
 from tests.discovery.conftest import free_address, open_program
 from tests.resident import open_resident
-from tractor.discovery._registrar import Registrar, become_registrar
+from tractor.discovery._boot import _bind_all, enter
+from tractor.discovery._client import Registries
+from tractor.discovery._registrar import Registrar, become_registrar, local_registrar
 from tractor.ipc._addr import get_address_cls, parse_maddr
+from tractor.runtime._vars import RuntimeVars
 
 
 async def test_the_first_program_is_the_registrar(registry: str, transport: str, tmp_path: Path) -> None:
@@ -142,6 +145,44 @@ async def test_a_registrar_that_lies_is_an_error(transport: str) -> None:
             async with open_program("victim", registry) as victim:
                 with pytest.raises(EOFError):
                     await victim.hear()
+
+
+async def test_a_registrar_that_is_lost_while_a_program_enters(transport: str) -> None:
+    """It has said that it is one, and has gone when it is told the name: the program takes its place."""
+    async with (
+        tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root,
+        open_resident("old", binds=[get_address_cls(transport).get_random("old")]) as old,
+    ):
+        (addr,) = old.actor.server.addrs
+        become_registrar(old.actor)
+
+        async def leave(served: Any, **_kwargs: Any) -> None:
+            old.actor.server.close()
+            served.router.channel.abort()
+
+        old.actor.self_methods["register_actor"] = leave
+        # As `settle()` leaves a program that is no registrar.
+        root.registrar = None
+        root.registries = Registries(root, [addr])
+        await enter(root)
+        registrar = local_registrar(root)
+        assert registrar is not None
+        assert list(registrar.entries()) == [f"root.{root.aid.uuid}"]
+        assert addr in root.server.addrs
+
+
+async def test_where_nobody_can_listen_it_says_why(transport: str, tmp_path: Path) -> None:
+    """At once, and in the words of the system; another program is not blamed for it."""
+    addr = f"/unix{tmp_path}/{'x' * 120}" if transport == "uds" else "/ip4/192.0.2.1/tcp/1616"
+    if transport == "tcp":
+        root = tractor.Actor("root", variables=RuntimeVars(_is_root=True), modules={})
+        with pytest.raises(ConnectionError, match="Cannot assign requested address"):
+            _bind_all(root, [parse_maddr(addr)])
+        assert root.server.addrs == []
+    else:
+        with pytest.raises(ConnectionError, match=r"cannot listen on .*: AF_UNIX path too long"):
+            async with tractor.open_root_actor(registry_addrs=[addr], enable_transports=[transport]):
+                pytest.fail("entered")
 
 
 async def test_of_several_registrars_the_living_ones_are_used(transport: str, tmp_path: Path) -> None:

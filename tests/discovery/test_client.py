@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -210,3 +211,140 @@ async def test_who_takes_over_keeps_what_it_has_registered(
             assert registry in [addr.maddr for addr in root.server.addrs]
             await nursery.cancel()
         assert get_address_cls(transport).proto_key == transport
+
+
+async def test_a_root_that_ends_or_does_not_listen_takes_over_nothing(tmp_path: Path, transport: str) -> None:
+    """Also when that begins while it asks who is there: nobody would ever answer at the address."""
+    free = [parse_maddr(free_address(transport, tmp_path).replace("registry", f"r{n}")) for n in range(3)]
+    async with tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root:
+        registries = Registries(root, free)
+
+        async def take_over(link: _client.RegistryLink, told: list[bool]) -> None:
+            told.append(await registries.take_over(link, {}))
+
+        told: list[bool] = []
+        root.cancel_called = True
+        await take_over(registries.links[0], told)
+        root.cancel_called = False
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(take_over, registries.links[1], told)
+            await trio.lowlevel.checkpoint()
+            root.cancel_called = True
+        root.cancel_called = False
+        assert await registries.take_over(registries.links[2], {})
+        root.server.close()
+        await take_over(registries.links[0], told)
+        assert told == [False] * 3
+        assert root.server.addrs == []
+
+
+async def test_of_two_registrars_one_is_lost(tmp_path: Path, transport: str) -> None:
+    """A program takes its place, and stays registered with the other one; everybody is found at both."""
+    one, two = (free_address(transport, tmp_path).replace("registry", name) for name in ("one", "two"))
+    async with open_program("one", one) as first, open_program("two", two) as second:
+        await _hear_all(first, second)
+        async with tractor.open_root_actor(
+            name="me", registry_addrs=[one, two], enable_transports=[transport]
+        ) as root:
+            await first.end("SIGKILL")
+            with trio.fail_after(5):
+                while not root.is_registrar:
+                    await trio.sleep(0.01)
+            for addr, names in ((one, ["me"]), (two, ["me", "two"])):
+                async with tractor.get_registry(addr) as portal:
+                    entries = await portal.run_from_ns("self", "get_registry")
+                assert sorted(entry.split(".")[0] for entry in entries) == names
+            async with tractor.find_actor("two") as found:
+                assert found.aid.pid == second.pid
+            async with tractor.find_actor("me", only_first=False) as found:
+                assert [portal.aid for portal in found] == [root.aid] * 2
+
+
+async def test_a_registrar_that_was_stuck_is_told_what_it_has_missed(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An actor that came meanwhile is registered as soon as it answers; one that went meanwhile is not."""
+    monkeypatch.setattr(_client, "REGISTER_TIMEOUT", 0.05)
+    binds = [get_address_cls(transport).get_random("reg")]
+    async with (
+        tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root,
+        open_resident("reg", binds=binds) as keeper,
+    ):
+        registrar = become_registrar(keeper.actor)
+        answer = keeper.actor.self_methods["register_actor"]
+        stuck = trio.Event()
+
+        async def hesitate(served: Any, **kwargs: Any) -> None:
+            await stuck.wait()
+            await answer(served, **kwargs)
+
+        root.registrar = None
+        root.registries = Registries(root, keeper.actor.server.addrs)
+        kid, gone = (tractor.Actor(name, variables=root.vars, modules={}).aid for name in ("kid", "gone"))
+        keeper.actor.self_methods["register_actor"] = hesitate
+        for aid in (kid, gone):
+            await register(root, aid, [])
+        unregister(root, gone)
+        await trio.sleep(0.1)
+        assert registrar.entries() == {}
+        stuck.set()
+        with trio.fail_after(2):
+            while registrar.find("kid") is None:
+                await trio.sleep(0.005)
+        await trio.sleep(0.05)
+        assert [entry.name for entry in registrar.table] == ["kid"]
+
+
+async def test_an_actor_that_goes_while_it_is_registered_is_not_left_there(transport: str) -> None:
+    """The registrar may take note of its end first: what was said too late is taken back."""
+    binds = [get_address_cls(transport).get_random("reg")]
+    async with (
+        tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root,
+        open_resident("reg", binds=binds) as keeper,
+    ):
+        registrar = become_registrar(keeper.actor)
+        answer = keeper.actor.self_methods["register_actor"]
+
+        async def be_slow(served: Any, **kwargs: Any) -> None:
+            await trio.sleep(0.05)
+            await answer(served, **kwargs)
+
+        keeper.actor.self_methods["register_actor"] = be_slow
+        root.registrar = None
+        root.registries = Registries(root, keeper.actor.server.addrs)
+        kid = tractor.Actor("kid", variables=root.vars, modules={}).aid
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(register, root, kid, [X])
+            await trio.sleep(0.02)
+            unregister(root, kid)
+        with trio.fail_after(1):
+            while registrar.entries():
+                await trio.sleep(0.005)
+        await trio.sleep(0.1)
+        assert registrar.entries() == {}
+
+
+async def test_a_question_that_its_registrar_takes_along_is_asked_again(transport: str) -> None:
+    """The one that comes after it answers."""
+    async with (
+        tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root,
+        open_resident("old", binds=[get_address_cls(transport).get_random("old")]) as old,
+    ):
+        (addr,) = old.actor.server.addrs
+        become_registrar(old.actor)
+        root.registrar = None
+        root.registries = Registries(root, [addr])
+        await register(root, root.aid, [own.maddr for own in root.server.addrs])
+        asked: list[str] = []
+
+        async def leave(served: Any, name: str) -> None:
+            asked.append(name)
+            old.actor.server.close()
+            served.router.channel.abort()
+
+        old.actor.self_methods["look_up"] = leave
+        async with tractor.find_actor("root") as found:
+            assert found.aid == root.aid
+        assert asked == ["root"]
+        assert root.is_registrar
+        assert addr in root.server.addrs

@@ -107,6 +107,26 @@ async def test_what_is_no_method_or_no_address_is_an_error(way: str) -> None:
             ("self", "find_actor", {"nom": "ann"}),
             ("self", "register_actor", {"uid": ("ann", "u1"), "addrs": ["nowhere"]}),
             ("self", "register_actor", {"uid": "x", "addrs": [X]}),
+            *(
+                ("self", "register_actor", {"uid": uid, "addrs": [X]})
+                for uid in (
+                    "xy",
+                    None,
+                    5,
+                    ["a"],
+                    ["a", 5],
+                    [5, "a"],
+                    ["", "u"],
+                    ["a", ""],
+                    ["a", ["u"]],
+                    {"a": 1},
+                )
+            ),
+            *(
+                ("self", "register_actor", {"uid": ["a", "u"], "addrs": addrs})
+                for addrs in (None, X, 5, [5], [None], [["127.0.0.1", 1]], {X: 1}, ["x" * 10**6])
+            ),
+            ("self", "unregister_actor", {"uid": [5]}),
             ("self", "delete_addr", {"addr": 5}),
         ]
         for namespace, method, kwargs in mistakes:

@@ -146,3 +146,11 @@ def test_an_entry_that_is_registered_again_is_no_news() -> None:
     found = table.remove_addr("/y")
     assert found is not None
     assert table.keepers() == set()
+
+
+def test_silence_of_somebody_who_keeps_nothing_is_not_noted() -> None:
+    """Nothing is kept of those who have gone, however many there were."""
+    table = make_table()
+    for number in range(10):
+        table.note_answer(f"k{number}", False)
+    assert table._silent == set()

@@ -7,7 +7,14 @@ import trio
 
 import tractor
 from tests.discovery.conftest import open_program
+from tests.programs import seekers
+from tests.resident import open_resident
+from tractor._ids import Aid
+from tractor.discovery._answers import NoRegistrar
+from tractor.discovery._client import Registries
+from tractor.discovery._registrar import Registrar
 from tractor.discovery._watch import Presence, Watch, _Roll
+from tractor.ipc._addr import get_address_cls
 
 
 async def hear(events: Watch, count: int) -> list[tuple[bool, str]]:
@@ -115,6 +122,65 @@ async def test_who_does_not_listen_misses_only_what_has_passed(registry: str, tr
                         seen[event.aid.uuid] = event.present
                 assert [one for one, present in seen.items() if present] == [uuid]
                 assert len(seen) <= 4
+
+
+@pytest.mark.parametrize("where", ["in the registrar", "elsewhere"])
+async def test_what_the_block_raises_leaves_bare(registry: str, transport: str, where: str) -> None:
+    """No group around it; a cancellation is one, and the next watch begins afresh."""
+    async with tractor.open_nursery(
+        name="me", registry_addrs=[registry], enable_transports=[transport]
+    ) as nursery:
+        if where == "elsewhere":
+            portal = await nursery.start_actor("kid", enable_modules=["tests.programs.seekers"])
+            assert await portal.run(seekers.leave_a_watch) == ["ZeroDivisionError", "cancelled", "left"]
+        else:
+            assert await seekers.leave_a_watch() == ["ZeroDivisionError", "cancelled", "left"]
+        await nursery.cancel()
+
+
+async def test_what_is_no_registrar_ends_a_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever for the news of a liar: the block is cancelled, and the error says why."""
+    binds = [get_address_cls("tcp").get_random("liar")]
+    async with (
+        tractor.open_root_actor(registry_addrs=[]) as root,
+        open_resident("liar", __name__, is_registrar=True, binds=binds) as liar,
+    ):
+        # As in an actor whose registrar is somebody else.
+        root.registrar = None
+        monkeypatch.setattr("tractor.discovery._watch.tell_changes", tell_nonsense)
+        root.registries = Registries(root, liar.actor.server.addrs)
+        with pytest.raises(NoRegistrar, match="makes no sense"), trio.fail_after(2):
+            async with tractor.watch() as events:
+                await events.receive()
+
+
+@tractor.context
+async def tell_nonsense(ctx: tractor.Context[None, object, None], name: str) -> None:
+    """Send what is no list of actors."""
+    await ctx.started()
+    async with ctx.open_stream() as stream:
+        await stream.send([[name, 5, "x"]])
+        await trio.sleep_forever()
+
+
+async def test_who_is_hidden_has_left_for_those_who_watch(transport: str) -> None:
+    """And has come when it answers again; each is told once."""
+    async with tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root:
+        assert isinstance(root.registrar, Registrar)
+        table = root.registrar.table
+        async with tractor.watch("ann") as events:
+            root.registrar.register(Aid("ann", "u1"), ["/ip4/127.0.0.1/tcp/1"], "keeper")
+            assert await hear(events, 1) == [(True, "ann")]
+            for answers in (False, True):
+                for _ in range(2):
+                    table.note_answer("keeper", answers)
+                assert await hear(events, 1) == [(answers, "ann")]
+            table.note_answer("keeper", False)
+            assert await hear(events, 1) == [(False, "ann")]
+            table.remove_kept_by("keeper")
+            with trio.move_on_after(0.05) as scope:
+                await events.receive()
+            assert scope.cancelled_caught
 
 
 def test_the_difference_between_two_looks() -> None:

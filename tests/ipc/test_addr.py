@@ -151,3 +151,55 @@ def test_a_directory_without_room_is_an_error_that_says_why() -> None:
         get_sockname("n" * 90, 1, Path("/" + "d" * 100))
     for fact in ("name was unsafe: False", "name was over budget: True", "AF_UNIX path limit: "):
         assert fact in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("addr", "valid"),
+    [
+        (TCPAddress("127.0.0.1", 1), True),
+        (TCPAddress("10.0.0.1", 1), True),
+        (TCPAddress("::1", 1), True),
+        (TCPAddress("127.0.0.1", 0), False),
+        (TCPAddress("0.0.0.0", 1), False),
+        (TCPAddress("::", 1), False),
+        (TCPAddress("8.8.8.8", 1), False),
+        (TCPAddress("169.254.0.1", 1), False),
+        (TCPAddress("224.0.0.1", 1), False),
+        (TCPAddress("240.0.0.1", 1), False),
+        (UDSAddress("/run/x", "a.sock"), True),
+        (UDSAddress("run", "a.sock"), False),
+        (UDSAddress("/run/../x", "a.sock"), False),
+        (UDSAddress("/run", "a" * 200), False),
+    ],
+)
+def test_where_somebody_may_listen(addr: TCPAddress | UDSAddress, valid: bool) -> None:
+    """A real port of this machine or its network; a path that fits, and does not climb."""
+    assert addr.is_valid is valid
+
+
+def test_one_address_has_one_spelling() -> None:
+    """They are compared: of what was asked for with what the system says, of one actor's word with another's."""
+    assert TCPAddress("0:0:0:0:0:0:0:1", 5) == TCPAddress("::1", 5)
+    assert wrap_address(("2001:DB8::0", 5)).maddr == "/ip6/2001:db8::/tcp/5"
+
+
+def test_an_address_is_made_of_what_it_unwraps_to() -> None:
+    """A pair; for Unix-domain sockets a path as well."""
+    assert TCPAddress.from_addr(("127.0.0.1", 5)) == TCPAddress("127.0.0.1", 5)
+    for what in (("/run", "x.sock"), (Path("/run"), "x.sock"), "/run/x.sock", Path("/run/x.sock")):
+        assert UDSAddress.from_addr(what) == UDSAddress("/run", "x.sock")
+
+
+@pytest.mark.parametrize("parts", [(5, 5), (b"\x7f\0\0\1", 5), ("127.0.0.1", True), ("127.0.0.1", "5")])
+def test_what_is_like_a_host_or_port_is_none(parts: tuple[Any, Any]) -> None:
+    """Numbers and bytes mean hosts to the standard library, and `True` is the number of a port."""
+    with pytest.raises(ValueError, match=r"not an IP address|port out of range"):
+        TCPAddress(*parts)
+
+
+@pytest.mark.parametrize("what", [None, 5, b"/unix/x", ["/unix/x"], "/unix/a\0b/c", "x" * 10**6])
+def test_what_is_said_to_be_a_multiaddr_may_be_anything(what: Any) -> None:
+    """One short error."""
+    with pytest.raises(ValueError, match=r"Unsupported multiaddr|not a directory") as info:
+        parse_maddr(what)
+    assert len(str(info.value)) < 400

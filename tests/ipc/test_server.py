@@ -174,3 +174,25 @@ async def test_running_out_of_descriptors_is_survived(monkeypatch: pytest.Monkey
         assert await ask(real, b"patient") == b"patient"
         assert trio.current_time() - before > 0.05
         nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_file_is_removed_before_it_is_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may listen in its place as soon as it refuses: the new file must not be removed by the old server."""
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    old, new = Server(echo, limit=1000), Server(echo, limit=1000)
+    old.bind(addr)
+
+    def replace(sock: socket.socket) -> None:
+        monkeypatch.undo()
+        sock.close()
+        new.bind(addr)
+
+    monkeypatch.setattr(trio.lowlevel, "notify_closing", replace)
+    old.close()
+    assert addr.sockpath.exists()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(new.serve)
+        assert await ask(addr, b"hi") == b"hi"
+        nursery.cancel_scope.cancel()

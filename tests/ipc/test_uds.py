@@ -1,5 +1,7 @@
 """Unix-domain sockets: listen, connect, and who is at the other end."""
 
+import errno
+import fcntl
 import os
 import socket
 import stat
@@ -187,3 +189,85 @@ async def test_another_user_is_refused_at_both_ends(tmp_path: Path, monkeypatch:
         with pytest.raises(PermissionError, match="a stranger"):
             await _uds.connect(addr)
         transport.close()
+
+
+async def test_a_path_that_is_too_long_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """For those who listen, and those who connect."""
+    addr = UDSAddress(os.fspath(tmp_path), "x" * 120)
+    with pytest.raises(ConnectionError, match=f"cannot listen on {addr}: AF_UNIX path too long"):
+        _uds.listen(addr)
+    with pytest.raises(OSError, match=f"AF_UNIX path too long: {addr}"):
+        await _uds.connect(addr)
+
+
+async def test_a_listener_whose_queue_is_full_is_busy(tmp_path: Path) -> None:
+    """It is waited for; a connection that is not made is never taken for one."""
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(addr.sockpath))
+        listener.listen(1)
+        queued = [await _uds.connect(addr) for _ in range(2)]
+        with trio.move_on_after(0.05) as scope:
+            await _uds.connect(addr)
+        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+
+            async def connect() -> None:
+                queued.append(await _uds.connect(addr))
+
+            nursery.start_soon(connect)
+            await trio.sleep(0.03)
+            assert len(queued) == 2
+            listener.accept()[0].close()
+            with trio.fail_after(2):
+                while len(queued) < 3:
+                    await trio.sleep(0.005)
+        queued[2].send_nowait([b"hi"])
+        for transport in queued:
+            transport.close()
+
+
+@pytest.mark.parametrize("why", ["no locks", "not readable"])
+async def test_a_directory_that_cannot_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Sockets are made in it all the same; there a stale one is not replaced, for two might do so at once."""
+
+    def no_locks(_fd: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def not_readable(path: Path, _flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    if why == "no locks":
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+    else:
+        monkeypatch.setattr(os, "open", not_readable)
+    addr = UDSAddress(os.fspath(tmp_path), "x.sock")
+    listener, _ = _uds.listen(addr)
+    (await _uds.connect(addr)).close()
+    listener.close()
+    with pytest.raises(ConnectionError, match="Address already in use"):
+        _uds.listen(addr)
+
+
+async def test_a_directory_that_stays_locked_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By somebody who was stopped in the middle, or who locks it for purposes of his own."""
+    monkeypatch.setattr(_uds, "_LOCK_TIMEOUT", 0.05)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(ConnectionError, match="stays locked"):
+            _uds.listen(UDSAddress(os.fspath(tmp_path), "x.sock"))
+    finally:
+        os.close(fd)
+    _uds.listen(UDSAddress(os.fspath(tmp_path), "x.sock"))[0].close()
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """Like every other reason for not listening."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConnectionError, match="cannot listen on"):
+        _uds.listen(UDSAddress(os.fspath(tmp_path / "file" / "dir"), "x.sock"))

@@ -41,6 +41,25 @@ async def wait_and_ping(name: str) -> str:
     return answer
 
 
+async def leave_a_watch() -> list[str]:
+    """Leave `watch()` in the ways there are; return how each looked from outside."""
+    seen = []
+    try:
+        async with tractor.watch() as events:
+            await events.receive()
+            raise ZeroDivisionError
+    except ZeroDivisionError as exc:
+        seen.append(type(exc).__name__)
+    with trio.move_on_after(0.05) as scope:
+        async with tractor.watch("nobody") as events:
+            await events.receive()
+    seen.append("cancelled" if scope.cancelled_caught else "not cancelled")
+    async with tractor.watch() as events:
+        await events.receive()
+    seen.append("left")
+    return seen
+
+
 async def ask_by_way_of_root() -> list[str]:
     """Open a connection to the root for a block, ask the registry meanwhile, and go on when it was closed."""
     async with tractor.find_actor("root") as portal:

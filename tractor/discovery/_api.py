@@ -10,19 +10,28 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor._ids import Aid
+from tractor.discovery._answers import (
+    NoRegistrar,
+    RegistrarLost,
+    Row,
+    ask,
+    by_preference,
+    is_name,
+    read_addrs,
+    read_rows,
+)
 from tractor.discovery._client import FAILURES, RETRY_FIRST, RETRY_MOST, registries_of
 from tractor.discovery._registrar import Registrar, local_registrar
-from tractor.ipc._addr import TCPAddress, UDSAddress, parse_maddr, wrap_address
+from tractor.ipc._addr import TCPAddress, UDSAddress, wrap_address
 from tractor.ipc._channel import Channel
 from tractor.log import get_logger
+from tractor.msg._boxed import RemoteActorError
 from tractor.runtime._actor import Actor
 from tractor.runtime._portal import Portal
 from tractor.runtime._router import Router
 from tractor.runtime._state import current_actor
 
 log = get_logger(__name__)
-
-type Row = tuple[str, str, list[str]]
 
 #: Seconds for an actor that was found to say hello, or that it still listens.
 DIAL_TIMEOUT = 3.0
@@ -95,8 +104,13 @@ async def get_registry(addr: Any = None) -> AsyncGenerator[Portal | LocalPortal]
 async def _connected(actor: Actor, addr: TCPAddress | UDSAddress) -> AsyncGenerator[Portal]:
     """Connect for the length of the block, unless there is a connection to that address."""
     loans = registries_of(actor).loans
-    router = _find_router(actor, lambda router: addr in router.channel.peer_addrs)
-    router = loans.share(router) if router is not None else await loans.connect(addr)
+    known = _find_router(actor, lambda router: addr in router.channel.peer_addrs)
+    try:
+        router = loans.share(known) if known is not None else await loans.connect(addr)
+    except TransportClosed as exc:
+        raise ConnectionError(f"what listens at {addr} is no actor: {exc}") from exc
+    except trio.TooSlowError as exc:
+        raise TimeoutError(f"what listens at {addr} does not answer") from exc
     try:
         yield SharedPortal(router)
     finally:
@@ -104,10 +118,16 @@ async def _connected(actor: Actor, addr: TCPAddress | UDSAddress) -> AsyncGenera
 
 
 def _find_router(actor: Actor, is_wanted: Callable[[Router], bool]) -> Router | None:
-    """Return a live channel; none of the actor to itself, of which both ends are in its list."""
+    """Return a live channel that does not end with somebody else's block; none of the actor to itself."""
     for uuid, routers in actor.peers.items():
         for router in routers:
-            if uuid != actor.aid.uuid and router.channel.connected() and is_wanted(router):
+            # Of a channel to itself both ends are in its list.
+            if (
+                uuid != actor.aid.uuid
+                and not router.channel.visiting
+                and router.channel.connected()
+                and is_wanted(router)
+            ):
                 return router
     return None
 
@@ -116,23 +136,37 @@ def _find_router(actor: Actor, is_wanted: Callable[[Router], bool]) -> Router | 
 async def query_actor(
     name: str, regaddr: Any = None
 ) -> AsyncGenerator[tuple[Any, Portal | LocalPortal | None]]:
-    """Yield the address of the actor of that name, or None, and a portal to the registrar; without connecting to the actor."""
+    """Yield the address of the actor of that name, or None, and a portal to the registrar; without connecting to the actor.
+
+    Raises `OSError` where there is no registrar, `TypeError` for a name that is no str.
+    """
+    is_name(name)
     async with get_registry(regaddr) as registry:
         if name == "registrar" and isinstance(registry, LocalPortal):
             raise RuntimeError("the current actor is the registrar")
-        addrs = await registry.run_from_ns("self", "find_actor", name=name)
-        yield (prefer_addr(addrs).unwrap() if addrs else None, registry)
+        rows = await _look_up(registry, name)
+        addrs = by_preference(rows[0][2]) if rows else []
+        yield (addrs[0].unwrap() if addrs else None, registry)
+
+
+async def _look_up(registry: Portal | LocalPortal, name: str) -> list[Row]:
+    """Return what a registrar knows of the actors of one name, the newest first."""
+    if not is_name(name):
+        return []
+    if isinstance(registry, LocalPortal):
+        rows: list[Row] = await registry.run_from_ns("self", "look_up", name=name)
+        return rows
+    return read_rows(await ask(registry, "look_up", name=name), name)
 
 
 def prefer_addr(addrs: list[str]) -> TCPAddress | UDSAddress:
-    """Return the best of an actor's addresses: Unix-domain before loopback before anything else, of equals the last one."""
+    """Return the best of an actor's addresses: Unix-domain before loopback before anything else, of equals the last one.
 
-    def rank(addr: TCPAddress | UDSAddress) -> int:
-        if isinstance(addr, UDSAddress):
-            return 0
-        return 1 if addr.host.startswith("127.") or addr.host == "::1" else 2
-
-    return min((parse_maddr(text) for text in reversed(addrs)), key=rank)
+    Raises `ValueError` where there is none.
+    """
+    if not addrs:
+        raise ValueError("an actor without an address cannot be reached")
+    return by_preference(addrs)[0]
 
 
 @asynccontextmanager
@@ -145,18 +179,18 @@ async def find_actor(
     the actor is used again; one that is made here is closed with the block.
     `registry_addrs`: where to ask, by default the registrars of this actor's tree. With `only_first=False` a list is
     yielded, one portal for each of the registrars that knows the actor.
-    Raises `RuntimeError` instead of yielding None with `raise_on_none=True`, and `OSError` where no registrar answers.
+    Raises `RuntimeError` instead of yielding None with `raise_on_none=True`, `OSError` where no registrar answers, and
+    `TypeError` for a name that is no str.
     """
+    is_name(name)
     actor = current_actor()
     found: list[Portal] = []
-    loans = registries_of(actor).loans
     used: list[Router] = []
-    failure: BaseException | None = None
+    failure: OSError | None = None
     try:
         for regaddr in registry_addrs if registry_addrs is not None else _default_registries(actor):
             try:
-                async with get_registry(regaddr) as registry:
-                    portal = await _reach(actor, name, registry, used)
+                portal = await _find_at(actor, regaddr, name, used)
             except OSError as exc:
                 failure = exc
                 continue
@@ -170,8 +204,12 @@ async def find_actor(
             raise RuntimeError(f"no actor called {name!r} is registered")
         yield (found[0] if found else None) if only_first else found
     finally:
-        for router in used:
-            await loans.give_back(router)
+        await _give_back(actor, used)
+
+
+async def _give_back(actor: Actor, used: list[Router]) -> None:
+    for router in used:
+        await registries_of(actor).loans.give_back(router)
 
 
 def _default_registries(actor: Actor) -> list[Any]:
@@ -180,37 +218,73 @@ def _default_registries(actor: Actor) -> list[Any]:
     return [None, *links] if local_registrar(actor) is not None else links if len(links) > 1 else [None]
 
 
+async def _find_at(actor: Actor, regaddr: Any, name: str, used: list[Router]) -> Portal | None:
+    """Ask one registrar; where it is the tree's own and is lost meanwhile, the one that comes after it."""
+    until = trio.current_time() + SUCCESSION_TIMEOUT
+    while True:
+        try:
+            async with get_registry(regaddr) as registry:
+                return await _reach(actor, name, registry, used)
+        except RegistrarLost:
+            if regaddr is not None or trio.current_time() >= until or not registries_of(actor).are_kept:
+                raise
+        await trio.sleep(RETRY_FIRST)
+
+
 async def _reach(
     actor: Actor, name: str, registry: Portal | LocalPortal, used: list[Router]
 ) -> Portal | None:
-    """Return a portal to the newest actor of that name that can be reached; the channel goes to `used`."""
-    rows: list[Row] = await registry.run_from_ns("self", "look_up", name=name)
-    for row in rows:
-        portal = await _dial(actor, row, registry, used)
+    """Return a portal to the newest actor of that name that can be reached; the channel goes to `used`.
+
+    One that no longer listens is removed from the registry.
+    """
+    for row in await _look_up(registry, name):
+        try:
+            with trio.fail_after(DIAL_TIMEOUT):
+                portal = await _dial(actor, row, used)
+        except (trio.TooSlowError, TimeoutError):
+            log.info("a registered actor does not answer", extra={"actor": f"{row[0]}.{row[1]}"})
+            continue
         if portal is not None:
             return portal
+        log.info("a registered actor does not listen", extra={"actor": f"{row[0]}.{row[1]}"})
+        # By its uuid: another may be registered with its address by now.
+        forget = {"uid": (row[0], row[1])}
+        if isinstance(registry, LocalPortal):
+            await registry.run_from_ns("self", "unregister_actor", **forget)
+        else:
+            await ask(registry, "unregister_actor", **forget)
     return None
 
 
-async def _dial(actor: Actor, row: Row, registry: Portal | LocalPortal, used: list[Router]) -> Portal | None:
-    """Return a portal to a registered actor; one that no longer listens is removed from the registry."""
+async def _dial(actor: Actor, row: Row, used: list[Router]) -> Portal | None:
+    """Return a portal to a registered actor, or None where it does not listen any more.
+
+    Raises `OSError` where that cannot be known: the fault may be on our side.
+    """
     _, uuid, addrs = row
-    addr = prefer_addr(addrs)
     loans = registries_of(actor).loans
-    try:
-        with trio.fail_after(DIAL_TIMEOUT):
-            known = _find_router(actor, lambda router: router.peer.uuid == uuid)
-            router = loans.share(known) if known is not None else await loans.connect(addr)
+    known = _find_router(actor, lambda router: router.peer.uuid == uuid)
+    if known is not None:
+        used.append(loans.share(known))
+        try:
+            # It may have stopped listening, and go on talking to those who knew it.
+            if await Portal(known).run_from_ns("self", "is_listening"):
+                return SharedPortal(known)
+            return None
+        except (TransportClosed, RemoteActorError) as exc:
+            log.debug("a channel was lost", extra={"cause": str(exc)})
+    for addr in by_preference(addrs):
+        try:
+            router = await loans.connect(addr)
+        except (ConnectionError, TransportClosed) as exc:
+            log.debug("nobody listens there", extra={"addr": str(addr), "cause": str(exc)})
+            continue
+        if router.peer.uuid == uuid:
             used.append(router)
-            # One that is known may have stopped listening, and go on talking to those who knew it.
-            if known is None or await Portal(router).run_from_ns("self", "is_listening"):
-                return SharedPortal(router)
-    except trio.TooSlowError:
-        log.info("a registered actor does not answer", extra={"addr": str(addr)})
-        return None
-    except (OSError, TransportClosed) as exc:
-        log.info("a registered actor does not listen", extra={"addr": str(addr), "cause": str(exc)})
-    await registry.run_from_ns("self", "delete_addr", addr=addr.maddr)
+            return SharedPortal(router)
+        # The address is somebody else's by now.
+        await loans.give_back(router)
     return None
 
 
@@ -219,10 +293,12 @@ async def wait_for_actor(name: str, registry_addr: Any = None) -> AsyncGenerator
     """Wait until an actor of that name is registered and reachable; yield a portal to it.
 
     It goes on waiting where the registrar of this actor's tree is lost, until there is another. Raises `OSError` where
-    this tree has none, or there is none at `registry_addr`.
+    this tree has none, there is none at `registry_addr`, or something else answers there; and `ValueError` for what no actor
+    can be called.
     """
+    if not is_name(name):
+        raise ValueError(f"no actor is ever called {name!r}")
     actor = current_actor()
-    loans = registries_of(actor).loans
     used: list[Router] = []
     portal: Portal | None = None
     delay = 0.0
@@ -230,8 +306,13 @@ async def wait_for_actor(name: str, registry_addr: Any = None) -> AsyncGenerator
         while portal is None:
             try:
                 async with get_registry(registry_addr) as registry:
-                    await registry.run_from_ns("self", "wait_for_actor", name=name)
+                    if isinstance(registry, LocalPortal):
+                        await registry.run_from_ns("self", "wait_for_actor", name=name)
+                    else:
+                        read_addrs(await ask(registry, "wait_for_actor", name=name))
                     portal = await _reach(actor, name, registry, used)
+            except NoRegistrar:
+                raise
             except FAILURES:
                 if registry_addr is not None or not registries_of(actor).are_kept:
                     raise
@@ -241,16 +322,17 @@ async def wait_for_actor(name: str, registry_addr: Any = None) -> AsyncGenerator
                 await trio.sleep(delay)
         yield portal
     finally:
-        for router in used:
-            await loans.give_back(router)
+        await _give_back(actor, used)
 
 
 @asynccontextmanager
 async def get_root() -> AsyncGenerator[Portal]:
-    """Yield a portal to the root of this actor's tree."""
+    """Yield a portal to the root of this actor's tree. Raises `OSError` where it does not listen."""
     actor = current_actor()
-    root = [wrap_address(addr) for addr in actor.vars._root_addrs]
-    async with _connected(actor, prefer_addr([addr.maddr for addr in root])) as portal:
+    root = [wrap_address(addr).maddr for addr in actor.vars._root_addrs]
+    if not root:
+        raise ConnectionRefusedError("the root of this tree does not listen")
+    async with _connected(actor, prefer_addr(root)) as portal:
         yield portal
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
-from tractor.discovery._client import FAILURES, Registries, registries_of
+import trio
+
+from tractor._errors import TransportClosed
+from tractor.discovery._client import FAILURES, Registries, RegistryLink, registries_of
 from tractor.discovery._election import conclude, probe_all
 from tractor.discovery._registrar import become_registrar, local_registrar
 from tractor.ipc._addr import TCPAddress, UDSAddress, get_address_cls
@@ -18,6 +22,8 @@ type Address = TCPAddress | UDSAddress
 #: How often to look again where somebody else was faster: whoever wins answers at once, so twice is enough for all who begin in
 #: the same moment, unless winners end as soon as they have won.
 RACES = 10
+#: Seconds for a registrar that was lost just now to have a successor: another program, or this one.
+SUCCESSION_TIMEOUT = 2.0
 
 
 async def settle(
@@ -29,7 +35,7 @@ async def settle(
     Where there is none it becomes one, and listens at all of these addresses. Without `registry_addrs` it keeps the names of
     its own tree, at `bind_addrs` or a random address.
     Raises `RuntimeError` for an address that is occupied by something else and, with `ensure_registry`, where there is a
-    registrar already; `ConnectionError` for one of `bind_addrs` that is in use.
+    registrar already; `ConnectionError` for one of `bind_addrs` that is in use, and for any that cannot be listened at.
     """
     for _ in range(RACES):
         live = conclude(await probe_all(addr for addr in registry_addrs if not _is_anywhere(addr)))
@@ -62,15 +68,28 @@ async def enter(actor: Actor) -> None:
     registries = registries_of(actor)
     actor.vars._registry_addrs = [link.addr.maddr for link in registries.links]
     failures = []
-    for link in registries.links:
+    # Of its own: one may be taken over meanwhile.
+    links = list(registries.links)
+    for link in links:
         try:
-            await link.register(actor.aid, addrs)
+            await _register(link, actor, addrs)
         except FAILURES as exc:
             failures.append(f"{link.addr}: {exc or type(exc).__name__}")
-    if len(failures) == len(registries.links):
+    if failures and len(failures) == len(links):
         raise RuntimeError(f"no registrar takes note of this program: {'; '.join(failures)}")
     for failure in failures:
         log.warning("a registrar takes no note of this program", extra={"cause": failure})
+
+
+async def _register(link: RegistryLink, actor: Actor, addrs: list[str]) -> None:
+    """Register the root; where the registrar has gone since it was asked who it is, wait for another one."""
+    try:
+        await link.register(actor.aid, addrs)
+    except (OSError, TransportClosed):
+        with trio.move_on_after(SUCCESSION_TIMEOUT):
+            await link.settled.wait()
+            return
+        raise
 
 
 def _is_anywhere(addr: Address) -> bool:
@@ -98,12 +117,14 @@ def _beside(actor: Actor, live: list[Address]) -> list[Address]:
 
 
 def _bind_all(actor: Actor, addrs: Iterable[Address]) -> bool:
-    """Listen at all of the addresses; False, and at none, where somebody else does."""
+    """Listen at all of the addresses; False, and at none, where somebody else does. Raises `ConnectionError` for other reasons."""
     try:
         _bind(actor, addrs)
-    except ConnectionError:
+    except ConnectionError as exc:
         actor.server.close()
-        return False
+        if isinstance(exc.__context__, OSError) and exc.__context__.errno == errno.EADDRINUSE:
+            return False
+        raise
     return True
 
 

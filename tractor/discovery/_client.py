@@ -43,6 +43,10 @@ class RegistryLink:
         self._actor = owner.actor
         self._router: Router | None = None
         self._connecting = trio.Lock()
+        #: Set when the registrar knows of everything that was registered here, or we have become it.
+        self.settled = trio.Event()
+        #: Cancelled when it may not know of all of that any more.
+        self._content = trio.CancelScope()
         #: Whether the connection is restored when it is lost.
         self.kept = False
         self._entries: dict[str, tuple[Aid, list[str]]] = {}
@@ -53,6 +57,8 @@ class RegistryLink:
         if parent is not None and _is_registrar_at(parent, self.addr):
             return parent
         async with self._connecting:
+            if self not in self._owner.links:
+                raise ConnectionRefusedError(f"this actor is the registrar at {self.addr} itself")
             if self._router is None or not self._router.channel.connected():
                 # No other channel will do: one that was opened for a block is closed with it, and anybody can say that
                 # it is a registrar.
@@ -65,8 +71,20 @@ class RegistryLink:
         if not self.kept:
             self.kept = True
             self._actor.services.start_soon(self._keep)
-        with trio.fail_after(REGISTER_TIMEOUT):
-            await _register(await self.router(), aid, addrs)
+        try:
+            with trio.fail_after(REGISTER_TIMEOUT):
+                await self._register(await self.router(), aid, addrs)
+        except FAILURES:
+            # It is told again as soon as it answers.
+            self.settled = trio.Event()
+            self._content.cancel()
+            raise
+
+    async def _register(self, router: Router, aid: Aid, addrs: list[str]) -> None:
+        await call(router, "self:register_actor", {"uid": aid.uid, "addrs": addrs})
+        if aid.uuid not in self._entries:
+            # It was removed meanwhile, and the registrar does one thing beside the other: this may have been the last.
+            await call(router, "self:unregister_actor", {"uid": aid.uid})
 
     def unregister(self, aid: Aid) -> None:
         """Remove an actor; returns before the registrar has done so."""
@@ -85,14 +103,18 @@ class RegistryLink:
         while True:
             try:
                 router = await self.router()
-                for aid, addrs in list(self._entries.values()):
-                    await _register(router, aid, addrs)
-                delay = RETRY_FIRST
-                await router.wait_lost()
-                log.info("a registrar was lost", extra={"addr": str(self.addr)})
+                with trio.CancelScope() as self._content:
+                    for aid, addrs in list(self._entries.values()):
+                        if aid.uuid in self._entries:
+                            await self._register(router, aid, addrs)
+                    delay = RETRY_FIRST
+                    self.settled.set()
+                    await router.wait_lost()
+                    log.info("a registrar was lost", extra={"addr": str(self.addr)})
             except FAILURES as exc:
                 log.info("no registrar", extra={"addr": str(self.addr), "cause": str(exc)})
                 if await self._owner.take_over(self, self._entries):
+                    self.settled.set()
                     return
                 # Many have lost it in the same moment.
                 await trio.sleep(uniform(delay / 2, delay))
@@ -144,6 +166,11 @@ class Registries:
                 nursery.start_soon(self._register_at, link, aid, addrs)
 
     async def _register_at(self, link: RegistryLink, aid: Aid, addrs: list[str]) -> None:
+        local = local_registrar(self.actor)
+        if local is not None and link not in self.links:
+            # Taken over meanwhile.
+            local.register(aid, addrs, aid.uuid)
+            return
         try:
             await link.register(aid, addrs)
         except FAILURES as exc:
@@ -176,13 +203,20 @@ class Registries:
                 failure = exc
         raise failure
 
+    def _may_take_over(self) -> bool:
+        actor = self.actor
+        return actor.is_root and not actor.cancel_called and bool(actor.server.addrs)
+
     async def take_over(self, link: RegistryLink, entries: dict[str, tuple[Aid, list[str]]]) -> bool:
         """Become the registrar at an address that nobody answers for, so that names can be found again.
 
         Only the root of a tree does, and of several the one that is the first to listen there. Returns whether it was us.
         """
         actor = self.actor
-        if not actor.is_root or actor.cancel_called or await probe(link.addr) is not Finding.ABSENT:
+        if not self._may_take_over() or await probe(link.addr) is not Finding.ABSENT:
+            return False
+        if not self._may_take_over():
+            # It has begun to end, or was told not to listen any more, during the question.
             return False
         registrar = local_registrar(actor)
         try:
@@ -215,10 +249,6 @@ async def register(actor: Actor, aid: Aid, addrs: list[str]) -> None:
 def unregister(actor: Actor, aid: Aid) -> None:
     """Remove a child of `actor`."""
     registries_of(actor).unregister(aid)
-
-
-async def _register(router: Router, aid: Aid, addrs: list[str]) -> None:
-    await call(router, "self:register_actor", {"uid": aid.uid, "addrs": addrs})
 
 
 def _is_registrar_at(router: Router, addr: Address) -> bool:

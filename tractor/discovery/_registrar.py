@@ -6,6 +6,7 @@ goes when the connection that brought it is lost, and is hidden while whoever br
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -73,13 +74,17 @@ class Registrar:
         return True
 
     async def _register_actor(self, asker: Asker, uid: tuple[str, str], addrs: list[str]) -> None:
-        name, uuid = uid
-        for addr in addrs:
-            parse_maddr(addr)
-        self.register(Aid(name, uuid), addrs, asker.peer.uuid)
+        name, uuid = _check_uid(uid)
+        if not isinstance(addrs, list | tuple):
+            raise TypeError(f"addrs must be a list of multiaddrs, not {type(addrs).__name__}")
+        # In the spelling by which they are compared.
+        spelled = [parse_maddr(addr).maddr for addr in addrs]
+        # Whoever says something answers.
+        self.table.note_answer(asker.peer.uuid, True)
+        self.register(Aid(name, uuid), spelled, asker.peer.uuid)
 
     async def _unregister_actor(self, asker: Asker, uid: tuple[str, str]) -> None:
-        if not self.table.remove(uid[1]):
+        if not self.table.remove(_check_uid(uid)[1]):
             log.info(
                 "an actor unregistered that was not registered", extra={"uid": uid, "by": str(asker.peer)}
             )
@@ -145,6 +150,13 @@ class Registrar:
                 self.table.note_answer(keeper, missed[keeper] < PINGS)
             for keeper in missed.keys() - asked.keys():
                 del missed[keeper]
+
+
+def _check_uid(uid: object) -> tuple[str, str]:
+    match uid:
+        case [str(name), str(uuid)] if name and uuid:
+            return name, uuid
+    raise TypeError(f"a uid is a pair (name, uuid), not {reprlib.repr(uid)}")
 
 
 def become_registrar(actor: Actor) -> Registrar:

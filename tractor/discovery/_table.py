@@ -87,7 +87,7 @@ class Table:
 
     def note_answer(self, keeper: str, answers: bool) -> None:
         """Hide what `keeper` keeps while it does not answer."""
-        if answers is (keeper not in self._silent):
+        if answers is (keeper not in self._silent) or (not answers and keeper not in self._kept):
             return
         (self._silent.discard if answers else self._silent.add)(keeper)
         for uuid in list(self._kept.get(keeper, ())):

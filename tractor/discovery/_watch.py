@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import trio
 
 from tractor._ids import Aid
+from tractor.discovery._answers import NoRegistrar, Row, is_name, read_rows
 from tractor.discovery._api import own_registry
 from tractor.discovery._client import FAILURES, RETRY_FIRST, RETRY_MOST, registries_of
 from tractor.discovery._registrar import Registrar, local_registrar
@@ -18,10 +18,9 @@ from tractor.runtime._context import Context
 from tractor.runtime._endpoint import context
 from tractor.runtime._portal import Portal
 from tractor.runtime._state import current_actor
+from tractor.trionics._managers import protected_manager
 
 log = get_logger(__name__)
-
-type Row = tuple[str, str, list[str]]
 
 
 class Presence(NamedTuple):
@@ -87,21 +86,41 @@ class Watch:
         return await self._receive.receive()
 
 
-@asynccontextmanager
+@protected_manager
 async def watch(name: str = "") -> AsyncGenerator[Watch]:
     """Watch who of that name (or uuid) can be found; everybody without a name.
 
     The iterator that is yielded begins with an arrival for each actor that is there already. It goes on while a registrar
     is lost and until there is another; who is not found there then has left.
-    Raises `OSError` where there is no registrar to begin with, and `NoRuntime` outside of an actor.
+    Raises `OSError` where there is no registrar to begin with, or later on something else answers in its place; `NoRuntime`
+    outside of an actor; and what the block raises, bare.
     """
+    is_name(name)
     actor = current_actor()
     await own_registry(actor)
     send, receive = trio.open_memory_channel[Presence](0)
+    left: BaseException | None = None
+    failure: NoRegistrar | None = None
+
+    async def follow() -> None:
+        nonlocal failure
+        try:
+            await _follow(actor, name, send)
+        except NoRegistrar as exc:
+            failure = exc
+            nursery.cancel_scope.cancel(reason="what is watched is no registrar")
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_follow, actor, name, send)
-        yield Watch(receive)
+        nursery.start_soon(follow)
+        try:
+            yield Watch(receive)
+        except BaseException as exc:  # noqa: BLE001 - raised again outside the nursery, which would wrap it in a group
+            left = exc
         nursery.cancel_scope.cancel()
+    if failure is not None and (left is None or isinstance(left, trio.Cancelled)):
+        raise failure
+    if left is not None:
+        raise left
 
 
 async def _follow(actor: Actor, name: str, send: trio.MemorySendChannel[Presence]) -> None:
@@ -120,7 +139,9 @@ async def _follow(actor: Actor, name: str, send: trio.MemorySendChannel[Presence
                     delay = RETRY_FIRST
                     async with ctx.open_stream(backpressure=True) as stream:
                         async for rows in stream:
-                            await _pass_on(roll.update(rows), send)
+                            await _pass_on(roll.update(read_rows(rows, name)), send)
+        except NoRegistrar:
+            raise
         except FAILURES as exc:
             log.info("a watched registrar was lost", extra={"cause": str(exc)})
         await trio.sleep(delay)

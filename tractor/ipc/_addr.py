@@ -53,18 +53,39 @@ class TCPAddress:
     port: int
 
     def __post_init__(self) -> None:
+        given: Any = self.host
         try:
-            ipaddress.ip_address(self.host)
+            # To the library, numbers and bytes are addresses as well.
+            host = str(ipaddress.ip_address(given if isinstance(given, str) else ""))
         except ValueError:
             raise ValueError(
-                f"not an IP address: {self.host!r}; names are not resolved, write 127.0.0.1 or ::1 for this machine"
+                f"not an IP address: {self.host!r:.100}; names are not resolved, write 127.0.0.1 or ::1 for this machine"
             ) from None
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"TCP port out of range: {self.port}")
+        # There are many spellings of an IPv6 address, and addresses are compared.
+        object.__setattr__(self, "host", host)
+        if type(self.port) is not int or not 0 <= self.port <= 65535:
+            raise ValueError(f"TCP port out of range: {self.port!r:.100}")
 
     def unwrap(self) -> tuple[str, int]:
         """Return `(host, port)`."""
         return (self.host, self.port)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether peers of this machine or its network can be told to connect there: a real port of a host of theirs."""
+        ip = ipaddress.ip_address(self.host)
+        return self.port != 0 and (
+            ip.is_loopback
+            or not (
+                ip.is_reserved or ip.is_unspecified or ip.is_link_local or ip.is_multicast or ip.is_global
+            )
+        )
+
+    @classmethod
+    def from_addr(cls, addr: tuple[str, int]) -> Self:
+        """Return the address of a pair `(host, port)`."""
+        host, port = addr
+        return cls(host, port)
 
     @property
     def bindspace(self) -> str:
@@ -100,11 +121,23 @@ class UDSAddress:
 
     def __post_init__(self) -> None:
         if not self.filename or self.filename in (".", "..") or "/" in self.filename or "\0" in self.filename:
-            raise ValueError(f"not a socket file name: {self.filename!r}")
+            raise ValueError(f"not a socket file name: {self.filename!r:.200}")
+        if "\0" in self.filedir:
+            raise ValueError(f"not a directory: {self.filedir!r:.200}")
 
     def unwrap(self) -> tuple[str, str]:
         """Return `(directory, file name)`."""
         return (self.filedir, self.filename)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether a socket may be there: an absolute path without `..` that fits into what the system takes."""
+        path = Path(self.filedir)
+        return (
+            path.is_absolute()
+            and ".." not in path.parts
+            and len(os.fsencode(self.sockpath)) < _SUN_PATH_LIMIT
+        )
 
     @property
     def bindspace(self) -> Path:
@@ -130,6 +163,14 @@ class UDSAddress:
     def get_root(cls) -> Self:
         """Return where the registrar of this user is looked for."""
         return cls(str(get_rt_dir()), "registry@1616.sock")
+
+    @classmethod
+    def from_addr(cls, addr: tuple[str | Path, str] | Path | str) -> Self:
+        """Return the address of a pair `(directory, file name)`, or of a socket file's path."""
+        if isinstance(addr, str | Path):
+            return cls.from_path(addr)
+        filedir, filename = addr
+        return cls(str(filedir), filename)
 
     @classmethod
     def from_path(cls, path: str | Path) -> Self:
@@ -204,14 +245,15 @@ def default_lo_addrs(transports: Iterable[str]) -> list[tuple[Any, ...]]:
 
 def parse_maddr(text: str) -> TCPAddress | UDSAddress:
     """Return the address a multiaddr string names; `ValueError` for protocols we do not have."""
-    parts = text.split("/")
+    given: Any = text
+    parts = given.split("/") if isinstance(given, str) else []
     match parts:
         case ["", "ip4" | "ip6", host, "tcp", port] if port.isdigit():
             return TCPAddress(host, int(port))
         case ["", "unix", *rest] if rest and rest[-1]:
             return UDSAddress.from_path("/" + "/".join(rest))
     raise ValueError(
-        f"Unsupported multiaddr protocol combo: {text!r} (we have /ip4|ip6/HOST/tcp/PORT and /unix/PATH)"
+        f"Unsupported multiaddr protocol combo: {text!r:.200} (we have /ip4|ip6/HOST/tcp/PORT and /unix/PATH)"
     )
 
 
@@ -234,7 +276,7 @@ def wrap_address(addr: object) -> TCPAddress | UDSAddress:
     match addr:
         case TCPAddress() | UDSAddress():
             return addr
-        case (str(host), int(port)):
+        case (str(host), int(port)) if type(port) is int:
             return TCPAddress(host, port)
         case (str() | Path() as filedir, str(filename)):
             return UDSAddress(str(filedir), filename)

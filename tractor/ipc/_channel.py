@@ -46,6 +46,8 @@ class Channel:
         self.aid: Aid | None = None
         #: Where the peer listens; known after the handshake.
         self.peer_addrs: list[TCPAddress | UDSAddress] = []
+        #: Whether the peer has connected for purposes of its own, and leaves when it likes.
+        self.visiting = False
         #: Whether this end was closed by us.
         self.closed = False
         #: How the peer's process ended, where it is our child and has ended.

@@ -84,10 +84,11 @@ class Server:
         self._closed.set()
         listeners, self._listeners = self._listeners, {}
         for addr, sock in listeners.items():
+            if isinstance(addr, UDSAddress):
+                # First: as soon as it refuses connections somebody else may put his own socket in its place.
+                _uds.unlink(addr)
             trio.lowlevel.notify_closing(sock)
             sock.close()
-            if isinstance(addr, UDSAddress):
-                _uds.unlink(addr)
 
     def cancel(self) -> None:
         """The same as `close`."""

@@ -24,7 +24,7 @@ def listen(addr: TCPAddress) -> tuple[socket.socket, TCPAddress]:
         sock.listen(128)
     except OSError as exc:
         sock.close()
-        raise ConnectionError(exc.errno, f"cannot listen on {addr}: {exc.strerror}") from exc
+        raise ConnectionError(exc.errno, f"cannot listen on {addr}: {exc.strerror or exc}") from exc
     return sock, TCPAddress(*sock.getsockname()[:2])
 
 

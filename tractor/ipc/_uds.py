@@ -24,6 +24,10 @@ _UCRED = struct.Struct("3i")
 _SETTLED = 1.0
 #: Seconds to wait for others that are about to listen in the same directory, each for less than a millisecond.
 _LOCK_TIMEOUT = 1.0
+#: What a file system without locks says.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL}
+#: Seconds between attempts to connect to a listener whose queue is full, which is busy.
+_QUEUE_PAUSE = 0.01
 #: Files that one sweep looks into: a directory full of them is cleared by many actors, and delays none.
 _SWEEP_MOST = 64
 
@@ -35,30 +39,40 @@ def listen(addr: UDSAddress) -> tuple[socket.socket, UDSAddress]:
     """
     rt_dir = get_rt_dir()
     if addr.bindspace != rt_dir:
-        addr.bindspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            addr.bindspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConnectionError(f"cannot listen on {addr}: {exc.strerror}") from exc
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path = os.fspath(addr.sockpath)
     try:
-        with _locked(addr.bindspace):
-            unlink_stale(addr)
+        with _locked(addr.bindspace) as is_ours:
+            if is_ours:
+                unlink_stale(addr)
             sock.setblocking(False)
             sock.bind(path)
             sock.listen(128)
     except OSError as exc:
         sock.close()
-        raise ConnectionError(f"cannot listen on {addr}: {exc.strerror}") from exc
+        raise ConnectionError(f"cannot listen on {addr}: {exc.strerror or exc}") from exc
     if addr.bindspace == rt_dir:
         sweep(rt_dir)
     return sock, addr
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path) -> Iterator[bool]:
     """Keep others from replacing a socket file in the directory: two that find the same stale one must not both win.
 
+    Yields whether it is locked: one that may not be read, or is on a file system without locks, cannot be.
     Raises `TimeoutError` where somebody else does not come to an end with it.
     """
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        yield False
+        return
+    is_locked = True
     try:
         until = time.monotonic() + _LOCK_TIMEOUT
         while True:
@@ -69,7 +83,12 @@ def _locked(directory: Path) -> Iterator[None]:
                 if time.monotonic() > until:
                     raise TimeoutError(errno.ETIMEDOUT, f"{directory} stays locked") from None
                 time.sleep(0.001)
-        yield
+            except OSError as exc:
+                if exc.errno not in _NO_LOCKS:
+                    raise
+                is_locked = False
+                break
+        yield is_locked
     finally:
         os.close(fd)
 
@@ -165,22 +184,34 @@ def accepted(sock: socket.socket, laddr: UDSAddress) -> SocketTransport:
 
 async def connect(addr: UDSAddress) -> SocketTransport:
     """Connect; raises `OSError` when nobody listens there or the listener is another user's."""
-    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        await sock.connect(os.fspath(addr.sockpath))
-        plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-    except FileNotFoundError as exc:
-        sock.close()
-        raise ConnectionRefusedError(errno.ECONNREFUSED, f"no such socket: {addr}") from exc
+        sock.setblocking(False)
+        await _connect(sock, addr)
+        check_peer(sock)
     except BaseException:
         sock.close()
         raise
-    try:
-        check_peer(plain)
-    except BaseException:
-        plain.close()
-        raise
-    return SocketTransport(plain, raddr=addr)
+    return SocketTransport(sock, raddr=addr)
+
+
+async def _connect(sock: socket.socket, addr: UDSAddress) -> None:
+    # Not trio's: that takes a full queue for a connection under way, and then for one that is made.
+    while True:
+        await trio.lowlevel.checkpoint()
+        try:
+            sock.connect(os.fspath(addr.sockpath))
+        except BlockingIOError:
+            await trio.sleep(_QUEUE_PAUSE)
+        except FileNotFoundError as exc:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"no such socket: {addr}") from exc
+        except OSError as exc:
+            if exc.errno is None:
+                # The path is too long.
+                raise OSError(errno.ENAMETOOLONG, f"{exc}: {addr}") from exc
+            raise
+        else:
+            return
 
 
 def check_peer(sock: socket.socket) -> int | None:

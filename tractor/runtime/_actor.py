@@ -258,6 +258,7 @@ class Actor:
         elif hello.is_probe:
             await channel.aclose()
         else:
+            channel.visiting = True
             await self.serve_channel(channel)
 
     async def connect(self, addr: TCPAddress | UDSAddress, *, token: bytes = b"") -> Router:

@@ -16,6 +16,9 @@ from tractor.runtime._expose import find_modules
 from tractor.spawn._backend import ChildSpec
 from tractor.supervise._mainmod import describe_main
 
+#: Bytes of an actor's name: both are said in the first message of a connection, which may be 64 KiB.
+_MAX_NAME = 16 * 1024
+
 
 def build_spec(
     actor: Actor,
@@ -59,11 +62,20 @@ def build_spec(
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no name of an actor: `TypeError` for another type than `str`, `ValueError` for an empty one."""
+    """Refuse what is no name of an actor: `TypeError` for another type than `str`, `ValueError` for an empty one.
+
+    So too for one that is too long for a handshake, and for lone surrogates, which no peer can be told.
+    """
     if type(name) is not str:
         raise TypeError(f"an actor's name must be a str, not {name!r}")
     if not name:
         raise ValueError("an actor's name must not be empty")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"an actor's name must be text without lone surrogates: {name[:100]!r}") from None
+    if size > _MAX_NAME:
+        raise ValueError(f"an actor's name must be at most {_MAX_NAME} bytes, not {size}: {name[:100]!r}...")
 
 
 def _search_path() -> list[str]:
