@@ -110,13 +110,20 @@ async def watch(name: str = "") -> AsyncGenerator[Watch]:
             failure = exc
             nursery.cancel_scope.cancel(reason="what is watched is no registrar")
 
+    async def end() -> None:
+        # In a task of its own: where it is left with an error, a cancellation made there would have that for its context.
+        await ended.wait()
+        nursery.cancel_scope.cancel()
+
+    ended = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
+        nursery.start_soon(end)
         try:
             yield Watch(receive)
         except BaseException as exc:  # noqa: BLE001 - raised again outside the nursery, which would wrap it in a group
             left = exc
-        nursery.cancel_scope.cancel()
+        ended.set()
     if failure is not None and (left is None or isinstance(left, trio.Cancelled)):
         raise failure
     if left is not None:
