@@ -42,6 +42,8 @@ def run_crowd(registry: str, programs: int, actors: int, seconds: float, seed: i
         for process in running:
             process.kill()
             process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
     return reports
 
 

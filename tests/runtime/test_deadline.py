@@ -10,7 +10,7 @@ import trio
 
 import tractor
 from tests.resident import join, open_pair, open_resident, run_fast
-from tractor import Context, ContextCancelled, RemoteActorError
+from tractor import Context, ContextCancelled
 from tractor.runtime._deadline import bound, find_budget, find_deadline, wait_own_deadline, watch_deadline
 
 HERE = __name__
@@ -203,17 +203,27 @@ async def test_watching_ends_with_the_block() -> None:
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, -math.inf, math.nan])
 async def test_a_request_whose_time_is_over_is_refused_at_the_door(budget: float) -> None:
-    """Nothing is run for somebody who cannot wait for it."""
+    """Nothing is run for somebody who cannot wait for it; for the requester it is as if its own deadline had passed."""
     async with open_pair(HERE) as pair:
-        with pytest.raises(trio.TooSlowError, match="over before"):
-            bound(trio.CancelScope(), trio.current_time(), budget)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("tractor.runtime._call.find_budget", lambda: budget)
-            with pytest.raises(RemoteActorError) as info:
+            with pytest.raises(ContextCancelled) as info:
                 await pair.portal.run(hang)
-        assert info.value.boxed_type is trio.TooSlowError
+            with trio.move_on_after(0.3) as scope:
+                await pair.portal.run(hang)
+        assert info.value.by_deadline
+        assert scope.cancelled_caught
         assert LOG == []
         assert await pair.portal.run(tell_budget)
+
+
+async def test_a_request_that_waited_too_long_to_be_served_is_refused() -> None:
+    """It had time when it came, and none when the loop got round to it."""
+    with trio.CancelScope() as scope:
+        bound(scope, trio.current_time() - 2, 1)
+        await trio.lowlevel.checkpoint()
+        pytest.fail("served")
+    assert scope.cancelled_caught
 
 
 async def test_the_deadline_of_a_scope() -> None:

@@ -33,11 +33,12 @@ def find_deadline(scope: trio.CancelScope) -> float:
 
 
 def bound(scope: trio.CancelScope, began: float, budget: float) -> None:
-    """Let `scope` end `budget` seconds after `began`, in trio's clock; `trio.TooSlowError` if that is already over."""
-    # NaN is refused as well.
-    if not began + budget > trio.current_time():
-        raise trio.TooSlowError("the time of the caller was over before its request could be served")
-    scope.deadline = began + budget
+    """Let `scope` end `budget` seconds after `began`, in trio's clock; at once where that is over already."""
+    now = trio.current_time()
+    # NaN is no time at all.
+    if not began + budget > now:
+        scope.cancel(reason="the time of the caller was over before its request could be served")
+    scope.deadline = max(began + budget, now) if budget > 0 else now
 
 
 async def wait_own_deadline() -> None:

@@ -196,6 +196,8 @@ async def _invoke(host: Host, served: Served, body: Buffer) -> bytes:
         bound(served.scope, served.arrived, start.budget)
     if host.cancel_called and not start.target.startswith("self:"):
         served.cancel_task(host.cancel_request())
+    if served.scope.cancel_called:
+        # Refused at the door.
         await trio.lowlevel.checkpoint()
     if isinstance(served, ServedContext):
         value = await _run_endpoint(host, served, start)
