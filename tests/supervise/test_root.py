@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,6 @@ from tractor.ipc._rtdir import get_rt_dir
 from tractor.log import get_console_log
 
 MODULES = [actors.__name__]
-
-
-@pytest.fixture(autouse=True)
-def _same_log_level() -> Iterator[None]:
-    """Put the log level and the handlers back."""
-    logger = logging.getLogger("tractor")
-    level, handlers = logger.level, list(logger.handlers)
-    yield
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
 
 
 # Opening.
@@ -68,6 +57,22 @@ async def test_a_nursery_opens_a_root_actor_where_there_is_none() -> None:
             assert tractor.current_actor() is actor
         assert tractor.current_actor() is actor
     assert tractor.current_actor(err_on_no_runtime=False) is None
+
+
+async def test_arguments_for_a_root_are_not_used_where_an_actor_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A block need not know whether it is the outermost; the log says what came to nothing."""
+    caplog.set_level("INFO", "tractor")
+    unused = "arguments for a root actor are not used"
+    async with tractor.open_nursery(name="outer", max_msg_size=10**6) as outer:
+        async with tractor.open_nursery() as inner:
+            assert unused not in caplog.text
+        async with tractor.open_nursery(grace=0.5, max_msg_size=10**5, name="inner") as inner:
+            assert inner._actor is outer._actor is tractor.current_actor()
+            assert (inner._actor.name, inner._actor.vars._max_msg_size) == ("outer", 10**6)
+    (record,) = [record for record in caplog.records if unused in record.message]
+    assert vars(record)["arguments"] == "max_msg_size, name"
 
 
 async def test_one_root_after_the_other() -> None:

@@ -147,7 +147,7 @@ async def open_nursery(
 
     `grace`: seconds each child has to end in order before it is ended by force, which takes at most half a second.
     `boot_timeout`: seconds each child has to come up. Where no actor runs yet, a root actor is opened around the block
-    and gets `root_kwargs`; see `open_root_actor`.
+    and gets `root_kwargs`; see `open_root_actor`. Where one runs they are not used, which is logged.
 
     An error of the body, or of a child, ends all other children; one error is raised bare, several as a group.
     """
@@ -161,6 +161,9 @@ async def open_nursery(
         ):
             yield nursery
     else:
+        if root_kwargs:
+            unused = {"arguments": ", ".join(sorted(root_kwargs))}
+            log.info("an actor runs here already: arguments for a root actor are not used", extra=unused)
         async with run_nursery(
             actor, start_method=actor.start_method, grace=grace, boot_timeout=boot_timeout
         ) as nursery:
