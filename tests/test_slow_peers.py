@@ -22,7 +22,7 @@ from tractor.wire._kinds import MAX_BODY, Kind
 MEGABYTE = 1024 * 1024
 #: KiB by which an actor may grow for each such peer, beside what the peer has really sent.
 EACH = 3 * 1024
-PEERS = 10
+PEERS = 5
 
 WHOLE = pack_header(Kind.START, 0, 1, MAX_BODY)
 
@@ -68,7 +68,7 @@ async def finish(peer: RawPeer, said: bytes, done: trio.Event) -> None:
 
 @pytest.mark.parametrize("name", BEGINNINGS)
 async def test_peers_that_begin_and_fall_silent(name: str, transport: str) -> None:
-    """Ten of them: each costs what it has sent, twice at most, and a bit; when they go, it is all given back."""
+    """Several: each costs what it has sent, twice at most, and a bit; when they go, it is all given back."""
     said, size = BEGINNINGS[name]
     async with open_child(transport) as (portal, addr):
         before = await portal.run(victims.measure)
@@ -109,7 +109,7 @@ async def test_a_message_that_drips_in(transport: str) -> None:
     async with open_child(transport) as (portal, addr), open_raw(addr) as peer:
         before = await portal.run(victims.measure)
         await peer.shake()
-        step = len(body) // 64
+        step = len(body) // 24
         slowest = 0.0
         for at in range(0, len(body), step):
             await peer.send(body[at : at + step])
