@@ -71,6 +71,34 @@ def test_it_says_when_it_is_ready_and_ends_in_order(
             assert ready.exists() is (expected == -9)
 
 
+@pytest.mark.parametrize("name", ["../x", "a\nb", "n" * 5000])
+def test_any_name_is_one_that_it_can_be_found_by(name: str, tmp_path: Path) -> None:
+    """Its socket is in the directory of the registry all the same, under a name that fits."""
+    registry = f"/unix{tmp_path}/r.sock"
+    ready = tmp_path / "ready"
+    with subprocess.Popen(
+        [*COMMAND, "os", "--name", name, "--registry", registry, "--ready-file", str(ready)],
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert wait_for(ready, process) == [registry]
+
+        async def find() -> None:
+            async with tractor.open_root_actor(
+                name=name, registry_addrs=[registry], enable_transports=["uds"]
+            ) as root:
+                assert root.server.addrs[0].bindspace == tmp_path
+                async with tractor.get_registry() as portal:
+                    assert isinstance(portal, tractor.Portal)
+                    assert portal.aid.name == name
+                async with tractor.find_actor(name, raise_on_none=True) as found:
+                    assert found.aid == root.aid
+
+        trio.run(find)
+        process.terminate()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -79,6 +107,11 @@ def test_it_says_when_it_is_ready_and_ends_in_order(
         (["os", "--bind", "/ip4/127.0.0.1/udp/1"], "Unsupported multiaddr protocol combo"),
         ([], "Missing argument 'MODULE...'"),
         (["os", "--loglevel", "loud"], "loud"),
+        (["os", "--name", ""], "an actor's name must not be empty"),
+        (["os", "--name", "n" * 20_000], "an actor's name must be at most"),
+        (["os", "--name", os.fsdecode(b"x\xff")], "without lone surrogates"),
+        (["os", "--registry", "/unix/tmp/" + "x" * 200], "AF_UNIX path too long"),
+        (["os", "--registry", "/ip4/127.0.0.1/tcp/99999"], "TCP port out of range"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(argv: list[str], message: str) -> None:
