@@ -209,6 +209,24 @@ async def test_a_root_can_be_cancelled() -> None:
     assert actor.cancel_called
 
 
+@pytest.mark.parametrize("who", ["a peer", "a scope around it"])
+async def test_an_error_that_the_end_of_the_root_has_hidden_comes_out(who: str) -> None:
+    """It was on its way out of the block when a checkpoint there was cancelled."""
+    error = ValueError("mine")
+    with pytest.raises(ValueError, match="mine") as info, trio.CancelScope() as scope:
+        async with tractor.open_root_actor() as actor:
+            try:
+                raise error
+            finally:
+                if who == "a peer":
+                    actor.cancel_soon()
+                else:
+                    scope.cancel()
+                await trio.sleep_forever()
+    assert info.value is error
+    assert error.__context__ is None
+
+
 async def test_a_child_can_cancel_its_root() -> None:
     """Any actor may cancel any other: the whole tree ends in order."""
     async with tractor.open_nursery() as nursery:

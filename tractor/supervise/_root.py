@@ -15,6 +15,7 @@ from tractor.log import get_console_log, get_logger
 from tractor.runtime._actor import Actor
 from tractor.runtime._expose import find_modules
 from tractor.runtime._lifetime import run_actor
+from tractor.runtime._precedence import find_hidden, raise_unchanged
 from tractor.runtime._state import current_actor
 from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
 from tractor.spawn._backend import load_backend
@@ -79,23 +80,35 @@ async def open_root_actor(
         loglevel=loglevel,
     )
     left: BaseException | None = None
+    hidden: BaseException | None = None
     try:
         await settle(actor, registries, binds, ensure_registry=ensure_registry)
         async with run_actor(actor, []):
             actor.vars._root_addrs = [addr.unwrap() for addr in actor.server.addrs]
             actor.vars._root_mailbox = actor.vars._root_addrs[0]
             await enter(actor)
-            yield actor
+            try:
+                yield actor
+            except BaseException as exc:
+                hidden = find_hidden(exc)
+                raise
     except BaseException as exc:
-        if actor.exit_cause is None:
+        if actor.exit_cause is None and hidden is None:
             raise
         left = exc
     finally:
         actor.server.close()
+    _conclude(actor, left if hidden is None else hidden)
+
+
+def _conclude(actor: Actor, left: BaseException | None) -> None:
+    """Raise what comes out of the root actor, if its block was not left with that."""
     log.info("Root actor terminated", extra={"root": str(actor.aid)})
     if actor.exit_cause is not None:
         # It left a request of a peer; the program ends as it would have, had it left the block.
         raise actor.exit_cause from left
+    if left is not None:
+        raise_unchanged(left)
 
 
 def _check_place() -> None:
