@@ -56,8 +56,8 @@ async def test_an_overrun_that_the_endpoint_has_not_heard_of_is_the_openers_erro
 
 
 @tractor.context
-async def wants_the_end(ctx: Context) -> None:
-    """Swallow the report of an overrun, and sleep."""
+async def swallows(ctx: Context) -> None:
+    """Swallow the report of an overrun, or of a loss, and go on."""
     await ctx.started()
     async with ctx.open_stream() as stream:
         await stream.receive()
@@ -65,23 +65,35 @@ async def wants_the_end(ctx: Context) -> None:
             await stream.send(n)
         try:
             await stream.receive()
-        except RemoteActorError as exc:
+        except (RemoteActorError, TransportClosed) as exc:
             LOG.append(exc)
     await trio.sleep_forever()
 
 
-async def test_an_endpoint_that_was_told_of_an_overrun_still_ends_with_the_connection() -> None:
-    """The report came first and has settled the context; nobody else would ever end the task."""
+async def test_an_endpoint_that_swallows_the_report_of_an_overrun_ends() -> None:
+    """Its opener has said its last word and could not even cancel it."""
     async with open_pair(HERE) as pair:
-        with pytest.raises(TransportClosed):
-            async with pair.portal.open_context(wants_the_end) as (ctx, _):
+        with trio.fail_after(1), pytest.raises(RemoteActorError) as info:
+            async with pair.portal.open_context(swallows) as (ctx, _):
                 async with ctx.open_stream(msg_buffer_size=3) as stream:
                     await stream.send("go")
+                    await trio.sleep_forever()
+        assert [exc.boxed_type for exc in LOG] == [StreamOverrun]
+        assert info.value.src_type is StreamOverrun
+
+
+async def test_an_endpoint_that_swallows_the_loss_of_its_opener_ends() -> None:
+    """Nobody else could end it."""
+    async with open_pair(HERE) as pair:
+        with pytest.raises(TransportClosed):
+            async with pair.portal.open_context(swallows) as (ctx, _):
+                async with ctx.open_stream() as stream:
+                    await stream.send("go")
                     await wait_all_tasks_blocked()
-                    assert len(LOG) == 1
                     pair.portal.chan.abort()
                     await trio.sleep_forever()
         await wait_all_tasks_blocked()
+        assert len(LOG) == 1
         assert pair.bob.actor.served == {}
 
 

@@ -198,12 +198,15 @@ class Link:
     }
 
     def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - each waiter gets an error of its own
-        """The channel is gone: nothing more will come. An opener whose context has ended already has lost nothing."""
-        if self._role is Role.CHILD or not self._settled.is_set():
+        """The channel is gone: nothing more will come. A context that has ended already has lost nothing."""
+        if not self._settled.is_set():
             self._fail(self._router.channel.loss())
 
     def _fail(self, error: BaseException) -> None:
-        """End this side with `error`: raised where the task waits for the peer, else its scope is cancelled."""
+        """End this side with `error`: raised where the task waits for the peer, else its scope is cancelled.
+
+        An endpoint's is in any case: were the error caught, nobody could end it any more.
+        """
         if self._remote_error is None:
             self._remote_error = error
         waits_here = self._parked or self._task in self._inbox.waiters
@@ -213,7 +216,7 @@ class Link:
             self._scope.cancel(reason=reason)
         self._inbox.fail(error)
         self._settle()
-        if not waits_here:
+        if not waits_here or self._role is Role.CHILD:
             self._scope.cancel(reason=reason)
 
     def leave(self) -> None:
