@@ -363,3 +363,31 @@ async def test_an_order_to_leave_is_never_lost(order: BaseException) -> None:
             await trio.sleep_forever()
 
     assert find_masked(await cancel_amid(leaves)) is order
+
+
+async def test_an_error_of_another_task_is_none_of_ours() -> None:
+    """The `Cancelled` of a task was made in the handler of what its sibling, or its canceller, has raised."""
+    seen: list[trio.Cancelled] = []
+
+    async def wait() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            seen.append(exc)
+            raise
+
+    with pytest.raises(ExceptionGroup):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            raise OSError("of the nursery's block")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        try:
+            raise ExceptionGroup("of the canceller", [OSError()])
+        except ExceptionGroup:
+            nursery.cancel_scope.cancel()
+    # Or this shows nothing.
+    assert [type(exc.__context__) for exc in seen] == [OSError, ExceptionGroup]
+    assert [find_masked(exc) for exc in seen] == [None, None]

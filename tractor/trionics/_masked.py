@@ -61,6 +61,8 @@ def _behind(cancelled: BaseException) -> BaseException | None:
             cancelled = exc
             caught_in.clear()
         elif not isinstance(error, GeneratorExit):
+            if not _has_met(exc, cancelled):
+                return None
             frame = _find_catcher(exc)
             place = _find_place(cancelled, frame)
             if frame is None or (place is None and not caught_in):
@@ -77,6 +79,25 @@ def _without_cancellations(exc: BaseException) -> BaseException | None:
     if isinstance(exc, BaseExceptionGroup):
         return exc.split(trio.Cancelled)[1]
     return None if isinstance(exc, trio.Cancelled) else exc
+
+
+def _has_met(exc: BaseException, cancelled: BaseException) -> bool:
+    """Whether `cancelled` took the place of `exc` on its way out: then both came through the frame where that was.
+
+    trio makes a `Cancelled` where the scope is cancelled, which may be in the handler of another task's error.
+    """
+    if exc.__traceback__ is None:
+        return not isinstance(exc, BaseExceptionGroup) or any(
+            _has_met(part, cancelled) for part in exc.exceptions
+        )
+    return not set(_frames(cancelled)).isdisjoint(_frames(exc))
+
+
+def _frames(exc: BaseException) -> Iterator[FrameType]:
+    tb = exc.__traceback__
+    while tb is not None:
+        yield tb.tb_frame
+        tb = tb.tb_next
 
 
 def _find_catcher(exc: BaseException) -> FrameType | None:
