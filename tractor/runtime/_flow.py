@@ -52,6 +52,7 @@ class Inbox:
         "allow_overruns",
         "allowed_bytes",
         "allowed_items",
+        "awaited",
         "capacity",
         "discarding",
         "ended",
@@ -67,6 +68,8 @@ class Inbox:
     def __init__(self, give_back: Callable[[int, int], None], crowded: Callable[[], None]) -> None:
         #: Whether this side has a stream open.
         self.opened = False
+        #: Set when it opens one, while it is crowded.
+        self.awaited: trio.Event | None = None
         self.capacity = BUFFER_ITEMS
         #: Items under way and here that the sender was ever given credit for.
         self.window = 0

@@ -54,8 +54,6 @@ class Link:
         self.pld_rx = PldRx(dec, enc_hook)
         self._inbox = Inbox(self._give_back, self._crowded)
         self._outflow = Outflow()
-        #: Set when this side has opened a stream, while more has come than it would hold without one.
-        self._awaited: trio.Event | None = None
         self._stream: MsgStream[Any] | None = None
         self._on_stopped: Callable[[], object] | None = None
         #: Cancelled when this end has to stop.
@@ -238,9 +236,9 @@ class Link:
             self._scope.cancel(reason=describe(request))
 
     def _crowded(self) -> None:
-        if self._awaited is None:
-            self._awaited = trio.Event()
-            self._router.start_soon(self._wait_opened, self._awaited)
+        if self._inbox.awaited is None:
+            self._inbox.awaited = trio.Event()
+            self._router.start_soon(self._wait_opened, self._inbox.awaited)
 
     @trio.lowlevel.enable_ki_protection
     async def _wait_opened(self, awaited: trio.Event) -> None:
@@ -251,9 +249,9 @@ class Link:
         self._overrun()
 
     def _end_patience(self) -> None:
-        if self._awaited is not None:
-            self._awaited.set()
-            self._awaited = None
+        if self._inbox.awaited is not None:
+            self._inbox.awaited.set()
+            self._inbox.awaited = None
 
     def _overrun(self) -> None:
         """The sender was too fast, its item is lost: it is told, by an endpoint when that has ended because of it."""
