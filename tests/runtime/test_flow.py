@@ -1,6 +1,4 @@
-"""Items on their way: what is buffered, dropped, owed and granted."""
-
-from collections.abc import Callable
+"""Items on their way: what is buffered, dropped and owed."""
 
 import pytest
 import trio
@@ -8,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS, OVERFLOW_ITEMS, WINDOW_BYTES, Credit, Inbox
+from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS, OVERFLOW_ITEMS, WINDOW_BYTES, Inbox
 
 CREDITED = 2
 
@@ -347,45 +345,3 @@ def test_closing_forgets_what_the_stream_was_opened_with() -> None:
     bench.inbox.begin()
     assert bench.put(*range(BUFFER_ITEMS + 1))
     assert len(bench.crowds) == 1
-
-
-async def wait_and_note(credit: Credit, note: Callable[[], None]) -> None:
-    """Wait for credit, then say so."""
-    await credit.wait()
-    note()
-
-
-async def test_a_sender_waits_for_items_and_bytes() -> None:
-    """Both; one item may overdraw the bytes."""
-    credit = Credit()
-    passed: list[int] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait_and_note, credit, lambda: passed.append(1))
-        await wait_all_tasks_blocked()
-        credit.grant(2, 0)
-        await wait_all_tasks_blocked()
-        assert passed == []
-        credit.grant(0, 10)
-        await wait_all_tasks_blocked()
-        assert passed == [1]
-        credit.spend(1000)
-        assert (credit.items, credit.bytes) == (1, -990)
-        nursery.start_soon(wait_and_note, credit, lambda: passed.append(2))
-        credit.grant(1, 990)
-        await wait_all_tasks_blocked()
-        assert passed == [1]
-        credit.grant(1, 1)
-    assert passed == [1, 2]
-
-
-async def test_the_end_wakes_who_waits_for_credit() -> None:
-    """It would wait for ever."""
-    credit = Credit()
-    passed: list[int] = []
-    with trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            for n in range(3):
-                nursery.start_soon(wait_and_note, credit, lambda n=n: passed.append(n))
-            await wait_all_tasks_blocked()
-            credit.close()
-    assert sorted(passed) == [0, 1, 2]

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 import tractor
 from tests.resident import open_held_pair, open_pair, run_fast
 from tractor import Context, RemoteActorError, StreamOverrun
-from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS, Outflow
+from tractor.runtime._flow import AHEAD_ITEMS, BUFFER_ITEMS
 from tractor.runtime._link import OPEN_TIMEOUT
 
 HERE = __name__
@@ -218,59 +218,3 @@ async def act(ctx: Any, what: str, buffer: int, take: int) -> None:
         with trio.move_on_after(1):
             got = [await stream.receive() for _ in range(take)]
             assert got == sorted(got)
-
-
-async def wait_and_note(outflow: Outflow, passed: list[int]) -> None:
-    """Do what a sender does that finds its limit used up."""
-    while (limit := outflow.limit) is not None and limit.items <= 0 and not limit.closed:
-        await limit.wait()
-    passed.append(1)
-
-
-@pytest.mark.parametrize("news", ["opened", "opened with backpressure", "dropped", "closed"])
-async def test_news_that_wakes_a_sender_that_has_gone_ahead(news: str) -> None:
-    """Whatever it is; afterwards the right limit holds."""
-    outflow = Outflow()
-    outflow.open(ended=False)
-    assert outflow.limit is not None
-    assert (outflow.limit.items, outflow.credited) == (AHEAD_ITEMS, False)
-    outflow.limit.items = 0
-    passed: list[int] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait_and_note, outflow, passed)
-        await wait_all_tasks_blocked()
-        outflow.grant(0, 0)
-        await wait_all_tasks_blocked()
-        assert passed == []
-        match news:
-            case "opened":
-                outflow.opened_there(64, 1000, credited=False)
-                assert outflow.limit is None
-            case "opened with backpressure":
-                outflow.opened_there(1, 1, credited=True)
-                assert outflow.limit is outflow.credit
-            case "dropped":
-                outflow.grant(32, 0)
-                assert (outflow.limit.items, outflow.credit.items) == (32, 0)
-            case "closed":
-                outflow.close()
-                assert outflow.limit.closed
-    assert passed == [1]
-
-
-async def test_without_credit_a_sender_goes_on_waiting_when_the_rule_changes() -> None:
-    """What it could have sent ahead counts no more."""
-    outflow = Outflow()
-    outflow.open(ended=False)
-    assert outflow.limit is not None
-    outflow.limit.items = 0
-    passed: list[int] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait_and_note, outflow, passed)
-        await wait_all_tasks_blocked()
-        outflow.opened_there(0, 0, credited=True)
-        outflow.grant(5, 0)
-        await wait_all_tasks_blocked()
-        assert passed == []
-        outflow.grant(1, 1)
-    assert passed == [1]

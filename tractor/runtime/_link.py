@@ -21,7 +21,8 @@ from tractor.msg._errbox import pack_error, unpack_error
 from tractor.msg._payloads import ANY, MsgDec, PldRx
 from tractor.msg._types import Cancel
 from tractor.runtime._deadline import DEADLINE
-from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Inbox, Outflow
+from tractor.runtime._flow import CREDIT, WINDOW_BYTES, WINDOW_ITEMS, Inbox
+from tractor.runtime._outflow import Outflow
 from tractor.runtime._reasons import describe, make_cancel
 from tractor.runtime._router import Router
 from tractor.runtime._stream import MsgStream

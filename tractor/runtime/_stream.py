@@ -14,7 +14,8 @@ from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import MsgTypeError
 from tractor.msg._payloads import PldRx
-from tractor.runtime._flow import Inbox, Outflow
+from tractor.runtime._flow import Inbox
+from tractor.runtime._outflow import Outflow
 from tractor.wire._dialog import Dialog
 from tractor.wire._kinds import Flag, Kind
 
