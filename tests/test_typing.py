@@ -18,6 +18,7 @@ from tests.test_readme import DOCUMENTS, programs
 
 ROOT = Path(__file__).parents[1]
 TYPING = sorted((ROOT / "tests" / "typing").glob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 IGNORE = re.compile(r"\s*# type: ignore\[([\w, -]+)\]")
 REPORT = re.compile(r"^(.+?):(\d+): error: .*\[([\w-]+)\]$", re.MULTILINE)
