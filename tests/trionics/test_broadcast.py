@@ -6,7 +6,7 @@ import gc
 import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -130,25 +130,27 @@ async def test_memory_channels_and_functions_are_sources() -> None:
     assert await broadcast_receiver(source, 1, receive_afunc=one).receive() == 1
 
 
+@pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("size", [1, 2, 3, 64])
-async def test_who_only_waits_never_lags(size: int) -> None:
+async def test_who_only_waits_never_lags(size: int, quick: bool) -> None:
     """Whatever the order in which the scheduler comes to the tasks, and however many values wait in the source."""
-    source = Source(*range(200), trio.EndOfChannel())
-    first = broadcast_receiver(source, size)
-    got: list[list[int]] = []
 
     async def consume(receiver: BroadcastReceiver[int]) -> None:
-        got.append([value async for value in receiver])
+        assert [value async for value in receiver] == list(range(200))
 
-    async with (
-        first.subscribe() as second,
-        first.subscribe() as third,
-        first.subscribe() as fourth,
-        trio.open_nursery() as nursery,
-    ):
-        for receiver in (first, second, third, fourth):
-            nursery.start_soon(consume, receiver)
-    assert got == [list(range(200))] * 4
+    # The order is another one each time.
+    for _ in range(8):
+        source: AsyncReceiver[int] = Source(*range(200), trio.EndOfChannel())
+        if quick:
+            send, source = trio.open_memory_channel[int](200)
+            for n in range(200):
+                send.send_nowait(n)
+            send.close()
+        first = broadcast_receiver(source, size)
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            others = [await stack.enter_async_context(first.subscribe()) for _ in range(3)]
+            for receiver in (first, *others):
+                nursery.start_soon(consume, receiver)
 
 
 async def test_a_receiver_that_waits_in_turns_with_others_keeps_up() -> None:
@@ -263,6 +265,33 @@ async def test_a_failure_without_waiting_is_final_too() -> None:
 
 
 # Lag.
+
+
+async def test_values_that_are_there_keep_nobody_from_running() -> None:
+    """However many there are in a channel, and however fast they are received."""
+    send, receive = trio.open_memory_channel[int](1000)
+    for n in range(1000):
+        send.send_nowait(n)
+    receiver = broadcast_receiver(receive, 8)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        assert [await receiver.receive() for _ in range(1000)] == list(range(1000))
+        nursery.cancel_scope.cancel()
+    assert turns > 10
+    with trio.CancelScope() as scope:
+        send.send_nowait(1000)
+        scope.cancel()
+        await receiver.receive()
+    assert scope.cancelled_caught
+    assert receiver.receive_nowait() == 1000
 
 
 @pytest.mark.parametrize("size", [0, -1])

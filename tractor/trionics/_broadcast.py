@@ -76,6 +76,7 @@ class Shared[T]:
         size: int,
         receive: Callable[[], Awaitable[T]],
         receive_nowait: Callable[[], T] | None = None,
+        receive_in_turn: Callable[[], T] | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"max_buffer_size must be at least 1, not {size}")
@@ -83,6 +84,10 @@ class Shared[T]:
         self.size = size
         self.receive = receive
         self.receive_nowait = receive_nowait
+        #: Like `receive_nowait`, but may raise `trio.WouldBlock` when it is time to let other tasks run.
+        self.receive_in_turn = receive_in_turn or receive_nowait
+        #: How many values were read since `receive` was last awaited.
+        self.turn = 0
         #: The newest values; number n is at n % size.
         self.ring: list[T] = []
         #: How many values there have been: the number of the next one.
@@ -178,17 +183,29 @@ class BroadcastReceiver[T](trio.abc.ReceiveChannel[T]):
                 await self._waiting.park()
             elif shared.crowded_at:
                 await self._let_others_catch_up()
+            elif shared.receive_in_turn is not None and shared.turn < _BURST:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                try:
+                    value = self._read_nowait(shared.receive_in_turn)
+                except trio.WouldBlock:
+                    shared.turn = _BURST
+                else:
+                    shared.turn += 1
+                    return value
             else:
+                shared.turn = 0
                 return await self._read()
 
     async def _let_others_catch_up(self) -> None:
         """Who is only waiting must not lose values because the scheduler has not come to it yet."""
-        crowded_at = self._shared.crowded_at
-        # Tasks that were woken run in the next turn, but this one may be the first in it.
+        shared = self._shared
+        crowded_at = shared.crowded_at
+        # Whoever waits, here too, takes what has come in the next turn. But this task may be the first in that.
         await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
-        if self._shared.crowded_at == crowded_at:
-            self._shared.crowded_at = 0
+        if self._cursor == shared.count:
+            await trio.lowlevel.checkpoint()
+            if shared.crowded_at == crowded_at:
+                shared.crowded_at = 0
 
     def receive_nowait(self) -> T:
         """Return a value that is already here; `trio.WouldBlock` when there is none, else as `receive`."""
@@ -199,8 +216,13 @@ class BroadcastReceiver[T](trio.abc.ReceiveChannel[T]):
         shared.check()
         if shared.reader is not None or shared.receive_nowait is None:
             raise trio.WouldBlock
+        return self._read_nowait(shared.receive_nowait)
+
+    def _read_nowait(self, receive_nowait: Callable[[], T]) -> T:
+        """Read what the source has already, for everybody."""
+        shared = self._shared
         try:
-            value = shared.receive_nowait()
+            value = receive_nowait()
         except trio.WouldBlock:
             raise
         except Exception as exc:
