@@ -59,6 +59,22 @@ async def raised_by_the_cleanup() -> None:
             await trio.lowlevel.checkpoint()
 
 
+async def behind_one_that_another_has_replaced() -> None:
+    """The clean-up is cancelled, and so is its own: the first cancellation never comes as far as the error did."""
+    try:
+        await fail()
+    finally:
+        await wait_and_clean_up()
+
+
+async def wait_and_clean_up() -> None:
+    """Wait on the way out of a wait."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        await trio.lowlevel.checkpoint()
+
+
 async def fail_shielded() -> None:
     """Raise where no cancellation reaches."""
     with trio.CancelScope(shield=True):
@@ -275,6 +291,7 @@ async def cancel_amid(code: Code) -> BaseException:
     [
         in_finally,
         raised_by_the_cleanup,
+        behind_one_that_another_has_replaced,
         in_a_handler_that_raises_again,
         in_a_handler_that_may_raise_again,
         in_a_handler_that_raises_something_else,
@@ -388,6 +405,18 @@ async def test_an_error_of_another_task_is_none_of_ours() -> None:
             raise ExceptionGroup("of the canceller", [OSError()])
         except ExceptionGroup:
             nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                raise OSError("behind the canceller's own cancellation")
+            except OSError:
+                try:
+                    await trio.lowlevel.checkpoint()
+                finally:
+                    nursery.cancel_scope.cancel()
     # Or this shows nothing.
-    assert [type(exc.__context__) for exc in seen] == [OSError, ExceptionGroup]
-    assert [find_masked(exc) for exc in seen] == [None, None]
+    assert [type(exc.__context__) for exc in seen] == [OSError, ExceptionGroup, trio.Cancelled]
+    assert [find_masked(exc) for exc in seen] == [None, None, None]

@@ -52,17 +52,19 @@ def _behind(cancelled: BaseException) -> BaseException | None:
     """Return the error that was on its way out when `cancelled` was raised."""
     seen = {id(cancelled)}
     caught_in: set[FrameType] = set()
+    frames = set(_frames(cancelled))
     exc = cancelled.__context__
     while exc is not None and id(exc) not in seen:
         seen.add(id(exc))
+        if not _has_met(exc, frames):
+            return None
         error = _without_cancellations(exc)
         if error is None:
             # What is behind this one was hidden by it, and not by the later one.
             cancelled = exc
             caught_in.clear()
+            frames.update(_frames(exc))
         elif not isinstance(error, GeneratorExit):
-            if not _has_met(exc, cancelled):
-                return None
             frame = _find_catcher(exc)
             place = _find_place(cancelled, frame)
             if frame is None or (place is None and not caught_in):
@@ -81,16 +83,16 @@ def _without_cancellations(exc: BaseException) -> BaseException | None:
     return None if isinstance(exc, trio.Cancelled) else exc
 
 
-def _has_met(exc: BaseException, cancelled: BaseException) -> bool:
-    """Whether `cancelled` took the place of `exc` on its way out: then both came through the frame where that was.
+def _has_met(exc: BaseException, frames: set[FrameType]) -> bool:
+    """Whether a cancellation that came through `frames` took the place of `exc` on its way out, in one of them.
 
     trio makes a `Cancelled` where the scope is cancelled, which may be in the handler of another task's error.
     """
     if exc.__traceback__ is None:
         return not isinstance(exc, BaseExceptionGroup) or any(
-            _has_met(part, cancelled) for part in exc.exceptions
+            _has_met(part, frames) for part in exc.exceptions
         )
-    return not set(_frames(cancelled)).isdisjoint(_frames(exc))
+    return not frames.isdisjoint(_frames(exc))
 
 
 def _frames(exc: BaseException) -> Iterator[FrameType]:
