@@ -13,12 +13,13 @@ PY := $(VENV)/bin/python
 # Set by some machines for all programs. Byte code makes every child start faster; the others change what is imported.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS
 
-.PHONY: help setup test demo bench-quick lint clean
+.PHONY: help setup test demo bench-quick soak lint clean
 
 help:
 	@echo 'make demo         run the main job: a census of Python source by a tree of actors'
 	@echo 'make test         lint, types, layers, then all tests'
 	@echo 'make bench-quick  the main figures, beside bare floors, in under two minutes'
+	@echo 'make soak         cancel a tree of 84 actors a hundred times, and say how long that takes'
 	@echo 'make lint         lint, types and layers only'
 	@echo 'make setup        only the environment, which the others make when it is not there'
 	@echo 'make clean        remove what make has made'
@@ -39,6 +40,9 @@ demo: setup
 
 bench-quick: setup
 	@$(PY) benchmarks/quick.py $(ARGS)
+
+soak: setup
+	@$(PY) benchmarks/soak.py $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .python .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

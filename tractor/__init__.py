@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tractor.runtime._state import current_actor, current_ipc_ctx, get_runtime_vars, is_root_process
     from tractor.runtime._stream import MsgStream
     from tractor.runtime._vars import RuntimeVars
+    from tractor.supervise._cluster import open_actor_cluster
     from tractor.supervise._daemon import run_daemon
     from tractor.supervise._nursery import ActorNursery
     from tractor.supervise._root import open_nursery, open_root_actor
@@ -74,6 +75,7 @@ _HOME = {
     "runtime._state": ("current_actor", "current_ipc_ctx", "get_runtime_vars", "is_root_process"),
     "runtime._stream": ("MsgStream",),
     "runtime._vars": ("RuntimeVars",),
+    "supervise._cluster": ("open_actor_cluster",),
     "supervise._daemon": ("run_daemon",),
     "supervise._nursery": ("ActorNursery",),
     "supervise._root": ("open_nursery", "open_root_actor"),
@@ -119,6 +121,7 @@ __all__ = [
     "get_runtime_vars",
     "is_root_process",
     "msg",
+    "open_actor_cluster",
     "open_nursery",
     "open_root_actor",
     "query_actor",
