@@ -66,6 +66,8 @@ class Scene:
             self.victim = await victim.run(actors.get_pid)
         if "third-party cancel" in self.failures:
             cancelled = await self.nursery.run_in_actor(actors.sleep_forever, name="cancelled")
+            # By then the function runs.
+            await cancelled.run(actors.get_pid)
             assert await cancelled.cancel_actor(timeout=SOON)
             with pytest.raises(ContextCancelled):
                 await cancelled.wait_for_result()
