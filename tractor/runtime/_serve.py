@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -166,16 +167,11 @@ async def _run(host: Host, served: Served, body: Buffer) -> None:
                 # An endpoint that swallows its cancellation was cancelled all the same.
                 await trio.lowlevel.checkpoint()
             _send_result(served, reply)
-    except trio.Cancelled:
-        _report_cancel(host, served)
-        raise
-    except (Exception, BaseExceptionGroup, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - the peer is told
-        _report(host, served, exc)
-        order = _order_to_leave(exc)
-        if order is None:
-            announce_crash(exc)
-        else:
-            host.exit_soon(order)
+    except BaseException as exc:
+        if isinstance(exc, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
+            _report_cancel(host, served)
+            raise
+        _report_error(host, served, exc)
     else:
         if served.scope.cancelled_caught:
             _report_cancel(host, served)
@@ -250,6 +246,21 @@ def _send_result(served: Served, reply: bytes) -> None:
 
 def _report(host: Host, served: Served, exc: BaseException) -> None:
     _send_error(served, pack_error(exc, host.aid.uid))
+
+
+def _report_error(host: Host, served: Served, exc: BaseException) -> None:
+    """Tell the peer what a task has raised; where that is an order to leave, this actor ends."""
+    if isinstance(exc, trio.Cancelled):
+        error = RuntimeError(
+            "it has raised `trio.Cancelled`, and nobody had cancelled it: never keep one and raise it later"
+        )
+        error.__cause__, exc = exc, error
+    _report(host, served, exc)
+    order = _order_to_leave(exc)
+    if order is None:
+        announce_crash(exc)
+    else:
+        host.exit_soon(order)
 
 
 def _report_masked(host: Host, served: Served, exc: BaseException) -> None:
