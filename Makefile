@@ -13,11 +13,12 @@ PY := $(VENV)/bin/python
 # Set by some machines for all programs. Byte code makes every child start faster; the others change what is imported.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS
 
-.PHONY: help setup test demo bench-quick soak lint clean
+.PHONY: help setup test stateful demo bench-quick soak lint clean
 
 help:
 	@echo 'make demo         run the main job: a census of Python source by a tree of actors'
 	@echo 'make test         lint, types, layers, then all tests'
+	@echo 'make stateful     50,000 random programs for two actors, in minutes; ARGS="--seed N" plays one again'
 	@echo 'make bench-quick  the main figures, beside bare floors, in under two minutes'
 	@echo 'make soak         cancel a tree of 84 actors a hundred times, and say how long that takes'
 	@echo 'make lint         lint, types and layers only'
@@ -31,6 +32,9 @@ setup:
 
 test: setup
 	@scripts/check.sh $(VENV) test $(ARGS)
+
+stateful: setup
+	@$(PY) -m tests.stateful $(ARGS)
 
 lint: setup
 	@scripts/check.sh $(VENV) lint
