@@ -56,6 +56,31 @@ async def test_an_overrun_that_the_endpoint_has_not_heard_of_is_the_openers_erro
 
 
 @tractor.context
+async def overrun_and_go_on(ctx: Context) -> None:
+    """Overrun the opener in one stream, and go on with the next at once."""
+    await ctx.started()
+    async with ctx.open_stream() as stream:
+        await stream.receive()
+        for n in range(10):
+            await stream.send(n)
+    async with ctx.open_stream() as stream:
+        await stream.send("of the next stream")
+    await trio.sleep_forever()
+
+
+async def test_after_an_overrun_no_later_stream_looks_complete_either() -> None:
+    """Its items are dropped as well."""
+    async with open_pair(HERE) as pair:
+        with pytest.raises(RemoteActorError, match="StreamOverrun"):
+            async with pair.portal.open_context(overrun_and_go_on) as (ctx, _):
+                async with ctx.open_stream(msg_buffer_size=3) as stream:
+                    await stream.send("go")
+                    assert await stream.receive() == 0
+                async with ctx.open_stream() as stream:
+                    pytest.fail(f"received {[item async for item in stream]} and an end")
+
+
+@tractor.context
 async def swallows(ctx: Context) -> None:
     """Swallow the report of an overrun, or of a loss, and go on."""
     await ctx.started()

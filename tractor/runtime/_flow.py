@@ -201,9 +201,11 @@ class Inbox:
 
     def end(self) -> None:
         """The peer has closed its stream."""
+        if self.overrun:
+            return
         if self._ahead > 0:
             self._end_later()
-        elif self._ahead == 0 and not self.overrun:
+        elif self._ahead == 0:
             self.ended = True
             self.wake(trio.EndOfChannel)
 
