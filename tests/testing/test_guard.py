@@ -67,6 +67,27 @@ def test_a_hung_test_ends_the_session_with_stacks_and_nothing_left(
     assert proc is None or proc.state == "Z"
 
 
+def test_an_interrupt_is_meant_for_the_session(pytester: pytest.Pytester) -> None:
+    """The guard outlives it: it has the session's name, and is found by whoever looks for that."""
+    result, _ = run_hung(
+        pytester,
+        """
+    import pytest, signal, threading
+    from tractor.testing import _procs
+
+    @pytest.mark.fence(0)
+    def test_that_hangs():
+        procs = filter(None, map(_procs.read_proc, _procs.all_pids()))
+        (guard,) = [proc.pid for proc in procs if proc.parent == os.getpid()]
+        os.kill(guard, signal.SIGINT)
+        start_child()
+        threading.Event().wait()
+    """,
+    )
+    assert result.ret == -signal.SIGKILL
+    assert "KeyboardInterrupt" not in result.stderr.str()
+
+
 def test_a_fixture_that_hangs_is_bounded_too(pytester: pytest.Pytester) -> None:
     """The wall time of a test has its fixtures in it."""
     body = """

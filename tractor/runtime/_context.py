@@ -69,8 +69,8 @@ class Context[StartedT = Any, ItemT = Any, ResultT = Any](Link):
     @property
     def dst_maddr(self) -> str:
         """Where the peer listens, as a multiaddr; empty where that is not known."""
-        addr = self.chan.raddr
-        return "" if addr is None else addr.maddr
+        addrs = self.chan.peer_addrs
+        return addrs[0].maddr if addrs else ""
 
     @property
     def repr_rpc(self) -> str:

@@ -195,8 +195,9 @@ class MsgStream[ItemT = Any]:
         elapsed = perf_counter() - self._began
         count = self._count - self._left
         # A few slow items must not pass uncounted, nor many quick ones cost a look each.
-        self._pace = self._left = _LOOK_ITEMS if elapsed * _LOOK_ITEMS < _BURST_TIME * count else 1
-        self._count = count + self._pace
+        self._pace = _LOOK_ITEMS if elapsed * _LOOK_ITEMS < _BURST_TIME * count else 1
+        self._left = min(self._pace, max(1, _BURST_ITEMS - count))
+        self._count = count + self._left
         return count >= _BURST_ITEMS or self._bytes >= _BURST_BYTES or elapsed >= _BURST_TIME
 
     def receive_nowait(self) -> ItemT:

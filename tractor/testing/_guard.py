@@ -59,6 +59,8 @@ class Guard:
 def _run(commands: int, session: int, mark: str, dump: Path, private: str) -> NoReturn:
     try:
         os.setsid()  # away from the terminal's Ctrl-C
+        # Somebody who interrupts every pytest there is means the sessions; they end, and their guards after them.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.dup2(2, 1)
         os.dup2(commands, 0)
         # Nothing of the session's stays open here, or those who wait for its end of a pipe wait for us.
