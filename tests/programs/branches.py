@@ -91,3 +91,11 @@ async def be_stuck(ctx: tractor.Context, depth: int, path: str) -> None:
         time.sleep(60)
     async with tractor.open_nursery() as nursery:
         await hold_stuck(nursery, 0, depth - 1, path)
+
+
+async def fail_when_cancelled(message: str) -> None:
+    """Wait in order; when cancelled raise `AssertionError`."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise AssertionError(message)

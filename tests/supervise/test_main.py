@@ -107,3 +107,19 @@ async def test_a_cancelled_wait_ends_it() -> None:
     assert main.done.is_set()
     assert announced == [1]
     assert main.failure is None
+
+
+async def test_the_request_is_made_in_the_step_in_which_it_is_said_to_have_begun() -> None:
+    """Whoever waits for that comes after it."""
+    asked: list[int] = []
+
+    class Asked(FakePortal):
+        async def run_from_ns(self, namespace: str, function: str, **kwargs: Any) -> Any:
+            asked.append(1)
+            return await super().run_from_ns(namespace, function, **kwargs)
+
+    main = MainTask(lambda: None)
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(main.run, cast("Portal", Asked(lambda: None)), ("mod", "fn"), {"x": 1})
+        await main.begun.wait()
+        assert asked == [1]

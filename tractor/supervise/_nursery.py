@@ -16,18 +16,23 @@ from tractor._ids import Aid
 from tractor.ipc._addr import check_transports, wrap_address
 from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
-from tractor.msg._ptr import NamespacePath
 from tractor.runtime._actor import Actor
-from tractor.runtime._endpoint import context_meta, is_one_way
 from tractor.runtime._portal import Portal
 from tractor.runtime._precedence import find_hidden, raise_unchanged
 from tractor.runtime._reasons import reason_of
 from tractor.spawn._backend import load_backend
 from tractor.supervise._child import SupervisedChild
-from tractor.supervise._errors import combine, gave_way, holds_interrupt, is_insistent, without_ended
+from tractor.supervise._errors import (
+    combine,
+    gave_way,
+    holds_cancelled,
+    holds_interrupt,
+    is_insistent,
+    without_ended,
+)
 from tractor.supervise._lifecycle import Phase
-from tractor.supervise._main import MainTask
-from tractor.supervise._spec import build_spec
+from tractor.supervise._main import MainTask, find_target
+from tractor.supervise._spec import build_spec, merge_modules
 from tractor.trionics._watch import watch_cancellation
 
 #: Seconds a child has to end in order before it is ended by force.
@@ -93,6 +98,7 @@ class ActorNursery:
         *,
         enable_modules: list[str] | None = None,
         bind_addrs: list[Any] | None = None,
+        rpc_module_paths: list[str] | None = None,
         enable_transports: list[str] | None = None,
         loglevel: str | None = None,
         inherit_parent_main: bool = True,
@@ -103,7 +109,7 @@ class ActorNursery:
         `enable_modules`: dotted names of the modules whose functions may be run in it. `bind_addrs`: where it listens
         (default: a random address of its transport). `enable_transports`: `["tcp"]` or `["uds"]` (default: ours).
         `inherit_parent_main`: whether functions of the main script can run in it. `proc_kwargs`: passed to
-        `trio.lowlevel.open_process`.
+        `trio.lowlevel.open_process`. `rpc_module_paths`: deprecated, more of `enable_modules`.
 
         Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
         raises. When it later ends though nobody asked it to, that is an error of this nursery.
@@ -111,7 +117,7 @@ class ActorNursery:
         await trio.lowlevel.checkpoint_if_cancelled()
         child = self._new_child(
             name,
-            enable_modules=enable_modules or [],
+            enable_modules=merge_modules(enable_modules, rpc_module_paths),
             bind_addrs=bind_addrs,
             transports=check_transports(enable_transports, self._actor.vars._enable_tpts),
             loglevel=loglevel,
@@ -143,6 +149,7 @@ class ActorNursery:
         *,
         name: str | None = None,
         bind_addrs: list[Any] | None = None,
+        rpc_module_paths: list[str] | None = None,
         enable_modules: list[str] | None = None,
         loglevel: str | None = None,
         inherit_parent_main: bool = True,
@@ -152,25 +159,14 @@ class ActorNursery:
         """Start an actor, run one async function in it, and end it with the function.
 
         `name`: by default the function's. The result comes from `Portal.wait_for_result()`; an error of the function
-        is an error of this nursery once its body has ended. Other parameters and errors are those of `start_actor`.
+        is an error of this nursery once its body has ended. Other parameters and errors are those of `start_actor`, whose
+        names cannot be those of the function's. Raises `TypeError` for a function or arguments that cannot be sent.
         """
-        if not inspect.iscoroutinefunction(fn):
-            raise TypeError(
-                f"{getattr(fn, '__qualname__', fn)!r} must be an async function, and no generator"
-            )
-        if context_meta(fn) is not None:
-            raise TypeError(
-                f"{fn.__qualname__} is a context endpoint: start an actor and use `Portal.open_context()`"
-            )
-        if is_one_way(fn):
-            raise TypeError(
-                f"{fn.__qualname__} is a stream: start an actor and use `Portal.open_stream_from()`"
-            )
-        target = NamespacePath.from_ref(fn).to_tuple()
+        target = find_target(fn, inspect.signature(ActorNursery.run_in_actor).parameters)
         get_codec().encode(fn_kwargs)
         portal = await self.start_actor(
             name or fn.__name__,
-            enable_modules=[target[0], *(enable_modules or [])],
+            enable_modules=[target[0], *merge_modules(enable_modules, rpc_module_paths)],
             bind_addrs=bind_addrs,
             loglevel=loglevel,
             inherit_parent_main=inherit_parent_main,
@@ -180,6 +176,9 @@ class ActorNursery:
         portal._wait_for_result = main.wait_for_result
         self._mains[portal.aid.uid] = main
         self._actor.services.start_soon(main.run, portal, target, fn_kwargs)
+        with trio.CancelScope(shield=True):
+            # One turn of the loop; or a request to end the actor could overtake the function.
+            await main.begun.wait()
         return portal
 
     def _new_child(
@@ -351,6 +350,8 @@ class ActorNursery:
             try:
                 await trio.lowlevel.checkpoint_if_cancelled()
             except (trio.Cancelled, KeyboardInterrupt) as exc:
+                # It has not overtaken what the body was told, but has led to it.
+                exc.__context__ = None
                 return exc
         return own if rest is None else rest
 
@@ -383,7 +384,7 @@ async def run_nursery(
             own = exc
         own = own if hidden is None else hidden
         error = await nursery.leave(own)
-        if error is not None and (error is own or gave_way(own, error)):
+        if error is not None and (error is own or gave_way(own, error) or holds_cancelled(error)):
             raise_unchanged(error)
         if error is not None:
             # What the body was doing when it was cancelled explains nothing.

@@ -20,7 +20,7 @@ from tractor.runtime._state import current_actor
 from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
 from tractor.spawn._backend import load_backend
 from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, run_nursery
-from tractor.supervise._spec import check_name
+from tractor.supervise._spec import check_name, merge_modules
 from tractor.trionics._managers import protected_manager
 from tractor.wire._kinds import MAX_BODY
 
@@ -38,6 +38,7 @@ async def open_root_actor(
     tpt_bind_addrs: list[Any] | None = None,
     enable_transports: list[str] | None = None,
     enable_modules: list[str] | None = None,
+    rpc_module_paths: list[str] | None = None,
     start_method: str | None = None,
     loglevel: str | None = None,
     ensure_registry: bool = False,
@@ -52,7 +53,7 @@ async def open_root_actor(
     `ensure_registry`: whether this must be that program.
     `tpt_bind_addrs`: where it listens (default: random addresses). An address is `(host, port)`, `(directory, socket file)` or
     a multiaddr, as a string or an object. `enable_transports`: `["tcp"]` (the default), `["uds"]` or both.
-    `enable_modules`: modules whose functions peers may run in it. `start_method`: the spawn backend, `"trio"`.
+    `enable_modules`: modules whose functions peers may run in it (`rpc_module_paths`: the same, deprecated). `start_method`: the spawn backend, `"trio"`.
     `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way;
     it is not negotiated: all of a tree have the same, and who gets a larger one from elsewhere hangs up.
     `max_requests`: how many requests of one peer each actor serves at a time; further ones get `TooManyRequests`.
@@ -65,9 +66,7 @@ async def open_root_actor(
     _check_place()
     check_name(name)
     limits = _check_limits(max_msg_size, max_requests)
-    loglevel = os.environ.get("TRACTOR_LOGLEVEL") or loglevel
-    if loglevel:
-        get_console_log(loglevel)
+    loglevel = _show_log(loglevel)
     transports = check_transports(enable_transports, ["tcp"])
     registries = _registry_addrs(registry_addrs, transports)
     binds = _wrap_all("tpt_bind_addrs", tpt_bind_addrs or [], transports)
@@ -76,7 +75,7 @@ async def open_root_actor(
     actor = Actor(
         name,
         variables=RuntimeVars(_is_root=True, _enable_tpts=transports, _start_method=method, **limits),
-        modules=find_modules(enable_modules or []),
+        modules=find_modules(merge_modules(enable_modules, rpc_module_paths)),
         loglevel=loglevel,
     )
     left: BaseException | None = None
@@ -109,6 +108,14 @@ def _conclude(actor: Actor, left: BaseException | None) -> None:
         raise actor.exit_cause from left
     if left is not None:
         raise_unchanged(left)
+
+
+def _show_log(given: str | None) -> str | None:
+    """Show the log if it is wanted; return from which level on."""
+    level = os.environ.get("TRACTOR_LOGLEVEL") or given
+    if level:
+        get_console_log(level)
+    return level
 
 
 def _check_place() -> None:

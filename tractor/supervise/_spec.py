@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import warnings
 from typing import Any
 
 from tractor._ids import new_uuid
@@ -18,6 +20,9 @@ from tractor.supervise._mainmod import describe_main
 
 #: Bytes of an actor's name: both are said in the first message of a connection, which may be 64 KiB.
 _MAX_NAME = 16 * 1024
+
+#: Where those lines are not that a warning is about.
+_NOT_THE_PROGRAM = (os.path.dirname(os.path.dirname(__file__)), contextlib.__file__)
 
 
 def build_spec(
@@ -59,6 +64,14 @@ def build_spec(
     return ChildSpec(
         name=name, uuid=uuid, sys_path=_search_path(), boot=get_codec().encode(boot), options=proc_kwargs
     )
+
+
+def merge_modules(enable_modules: list[str] | None, rpc_module_paths: list[str] | None) -> list[str]:
+    """Return the modules to expose; warn the program of the old name."""
+    if rpc_module_paths is not None:
+        text = "rpc_module_paths is deprecated; use enable_modules"
+        warnings.warn(text, DeprecationWarning, skip_file_prefixes=_NOT_THE_PROGRAM)
+    return [*(enable_modules or []), *(rpc_module_paths or [])]
 
 
 def check_name(name: str) -> None:
