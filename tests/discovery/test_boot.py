@@ -12,7 +12,7 @@ import tractor
 from tests.discovery.conftest import free_address, open_program
 from tests.resident import open_resident
 from tractor.discovery._boot import _bind_all, enter
-from tractor.discovery._client import Registries
+from tractor.discovery._client import Registries, RegistryLink
 from tractor.discovery._registrar import Registrar, become_registrar, local_registrar
 from tractor.ipc._addr import get_address_cls, parse_maddr
 from tractor.runtime._vars import RuntimeVars
@@ -147,8 +147,14 @@ async def test_a_registrar_that_lies_is_an_error(transport: str) -> None:
                     await victim.hear()
 
 
-async def test_a_registrar_that_is_lost_while_a_program_enters(transport: str) -> None:
-    """It has said that it is one, and has gone when it is told the name: the program takes its place."""
+@pytest.mark.parametrize("news", ["early", "late"])
+async def test_a_registrar_that_is_lost_while_a_program_enters(
+    transport: str, news: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has said that it is one, and has gone when it is told the name: the program takes its place.
+
+    Whether who has told it hears of that before or after its place was taken.
+    """
     async with (
         tractor.open_root_actor(registry_addrs=[], enable_transports=[transport]) as root,
         open_resident("old", binds=[get_address_cls(transport).get_random("old")]) as old,
@@ -161,6 +167,19 @@ async def test_a_registrar_that_is_lost_while_a_program_enters(transport: str) -
             served.router.channel.abort()
 
         old.actor.self_methods["register_actor"] = leave
+        if news == "late":
+            told = RegistryLink._register
+
+            async def tell_slowly(link: RegistryLink, *args: Any) -> None:
+                try:
+                    await told(link, *args)
+                except tractor.TransportClosed:
+                    if link.kept and not local_registrar(root):
+                        with trio.CancelScope(shield=True):
+                            await trio.sleep(0 if "_keep" in trio.lowlevel.current_task().name else 0.5)
+                    raise
+
+            monkeypatch.setattr(RegistryLink, "_register", tell_slowly)
         # As `settle()` leaves a program that is no registrar.
         root.registrar = None
         root.registries = Registries(root, [addr])

@@ -75,6 +75,9 @@ class RegistryLink:
             with trio.fail_after(REGISTER_TIMEOUT):
                 await self._register(await self.router(), aid, addrs)
         except FAILURES:
+            if self not in self._owner.links:
+                # Our own table has taken its place, with every entry, before this news came.
+                return
             # It is told again as soon as it answers.
             self.settled = trio.Event()
             self._content.cancel()
