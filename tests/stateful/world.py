@@ -297,6 +297,8 @@ class World:
                 scope.cancel()
         await self.idle.wait()
         actors = [self.seats[name].actor for name in ("alice", "bob")]
+        # A request may be under way whose opener has gone already.
+        await trio.sleep(2 * self.stage.latency)
         with trio.move_on_after(SETTLE):
             while any(actor.served for actor in actors):
                 await trio.sleep(0.5)
