@@ -1,13 +1,12 @@
 """Random programs for two actors, and whether the judge would notice if the runtime did wrong.
 
-A session chooses its seeds at random; what fails says which one it was. `TRACTOR_STATEFUL_SEED=N` begins with that one.
-`make stateful` plays many more.
+The suite plays the same ones each time, from `TRACTOR_STATEFUL_SEED=N` on if that is set; what fails says which one it was.
+`make stateful` chooses its seeds at random, and plays many more.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +31,7 @@ BATCHES = 4
 #: Programs, from seed 0 on, within which a wrong runtime is found out.
 SOON = 400
 
-FIRST = int(os.environ.get("TRACTOR_STATEFUL_SEED") or random.SystemRandom().randrange(2**31))
+FIRST = int(os.environ.get("TRACTOR_STATEFUL_SEED") or 1_072_427_053)
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
