@@ -228,6 +228,11 @@ async def test_the_registry_is_near_in_the_registrar_and_far_elsewhere(transport
             async with tractor.get_registry(addr) as registry:
                 assert isinstance(registry, LocalPortal)
                 assert list(await registry.run_from_ns("self", "get_registry")) == [f"root.{root.aid.uuid}"]
+                assert registry.aid == registry.actor.aid == root.aid
+                # Its own functions too, and no others.
+                assert await registry.run_from_ns(MODULES[0], "ping") == "root"
+                with pytest.raises(tractor.ModuleNotExposed):
+                    await registry.run_from_ns("os", "getpid")
         portal = await nursery.start_actor("kid", enable_modules=MODULES)
         assert await portal.run(seekers.list_names) == ["kid", "root"]
         for func in ("list_names", "ask_by_way_of_root"):

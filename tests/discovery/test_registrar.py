@@ -12,7 +12,7 @@ import trio
 import tractor
 from tests.programs import seekers
 from tests.resident import join, open_resident
-from tractor import ActorFailure, RemoteActorError, TransportClosed
+from tractor import ActorFailure, ModuleNotExposed, RemoteActorError, TransportClosed
 from tractor.discovery._api import LocalPortal
 from tractor.discovery._client import register, registries_of, unregister
 from tractor.discovery._registrar import Registrar, become_registrar
@@ -99,7 +99,11 @@ async def test_waiting_ends_with_the_registration(way: str) -> None:
 async def test_what_is_no_method_or_no_address_is_an_error(way: str) -> None:
     """The registrar lives on, and its table is as it was."""
     async with open_registrar(way) as (registrar, portal):
-        kind: Any = RemoteActorError if way == "channel" else (AttributeError, ValueError, TypeError)
+        kind: Any = (
+            RemoteActorError
+            if way == "channel"
+            else (AttributeError, ModuleNotExposed, ValueError, TypeError)
+        )
         mistakes: list[tuple[str, str, dict[str, Any]]] = [
             ("self", "drop_table", {}),
             ("self", "__init__", {}),

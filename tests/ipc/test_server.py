@@ -13,7 +13,8 @@ from tractor._errors import TransportClosed
 from tractor.ipc import _server, _uds
 from tractor.ipc._addr import TCPAddress, UDSAddress, get_address_cls
 from tractor.ipc._channel import Channel
-from tractor.ipc._server import Server, connect
+from tractor.ipc._dial import connect
+from tractor.ipc._server import Server
 from tractor.wire._kinds import Kind
 
 type Address = TCPAddress | UDSAddress

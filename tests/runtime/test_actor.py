@@ -18,8 +18,9 @@ from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._addr import get_address_cls
 from tractor.ipc._channel import Channel
+from tractor.ipc._dial import connect
 from tractor.ipc._mem import memory_transport_pair
-from tractor.ipc._server import Server, connect
+from tractor.ipc._server import Server
 from tractor.msg._codec import get_codec
 from tractor.msg._types import Bye, Hello
 from tractor.runtime import _actor

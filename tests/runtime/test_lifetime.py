@@ -15,7 +15,7 @@ import tractor
 from tests.resident import join, open_pair, open_resident, run_fast
 from tractor import ContextCancelled, InternalError, RemoteActorError, TransportClosed
 from tractor.ipc._addr import TCPAddress, get_address_cls
-from tractor.ipc._server import connect
+from tractor.ipc._dial import connect
 from tractor.runtime import _lifetime
 from tractor.runtime._actor import Actor
 from tractor.runtime._lifetime import run_actor

@@ -146,10 +146,68 @@ async def test_an_actor_can_call_itself_but_not_open_a_context_in_itself(transpo
 
 
 async def test_an_actor_without_a_main_function_has_no_result(caplog: pytest.LogCaptureFixture) -> None:
-    """The answer is a class, not an error."""
+    """The answer is a class, not an error; the old name says that it is old."""
     async with open_pair(HERE) as pair:
         assert await pair.portal.wait_for_result() is NoResult
         assert "has no result" in caplog.text
+        with pytest.warns(DeprecationWarning, match=r"use Portal\.wait_for_result"):
+            assert await pair.portal.result() is NoResult
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("we close", False), ("it leaves", False), ("it breaks", True), ("it talks nonsense", True)],
+)
+async def test_a_result_is_not_awaited_from_a_channel_that_broke(how: str, told: bool) -> None:
+    """An orderly end is none of its business."""
+    async with open_pair(HERE) as pair:
+        if how == "we close":
+            await pair.portal.aclose()
+        elif how == "it leaves":
+            pair.bob.actor.cancel_soon()
+        elif how == "it breaks":
+            pair.back.chan.abort()
+        else:
+            pair.back.chan.transport.send_nowait([b"this is no frame at all, is it?"])
+        while pair.portal.chan.connected():
+            await trio.lowlevel.checkpoint()
+        if told:
+            with pytest.raises(tractor.TransportClosed, match="bob@"):
+                await pair.portal.wait_for_result()
+        else:
+            assert await pair.portal.wait_for_result() is NoResult
+
+
+async def test_what_a_portal_knows_of_its_peer() -> None:
+    """Portals are told apart, as keys of a dict; what they lead to is compared by actor."""
+    async with open_pair(HERE) as pair:
+        again = Portal(pair.portal.chan)
+        found = {pair.portal: "first", again: "second", pair.back: "third"}
+        assert [found[portal] for portal in (pair.portal, again, pair.back)] == ["first", "second", "third"]
+        peer = pair.portal.actor
+        assert peer == again.actor
+        assert {peer: 1}[again.actor] == 1
+        assert peer != pair.back.actor
+        aid = pair.bob.actor.aid
+        assert (peer.aid, peer.name, peer.uid, peer.pid, str(peer)) == (
+            aid,
+            "bob",
+            aid.uid,
+            aid.pid,
+            str(aid),
+        )
+
+
+async def test_an_actor_may_cancel_itself_by_a_portal(transport: str) -> None:
+    """It is answered, and ends."""
+    address = tractor.ipc._addr.get_address_cls(transport).get_random("me")
+    async with open_resident("me", HERE, binds=[address]) as me:
+        portal = Portal(await me.actor.connect(me.actor.server.addrs[0]))
+        with trio.fail_after(2):
+            assert await portal.cancel_actor() is True
+            assert me.actor.cancel_caller == me.actor.uid
+            await me.gone.wait()
+            assert await portal.cancel_actor() is False
 
 
 async def test_closing_ends_what_is_under_way() -> None:

@@ -21,7 +21,7 @@ from tractor._child._warden import Warden
 from tractor._errors import TransportClosed
 from tractor.ipc._addr import UDSAddress, get_address_cls, parse_maddr
 from tractor.ipc._channel import HANDSHAKE_LIMIT, Channel
-from tractor.ipc._server import connect
+from tractor.ipc._dial import connect
 from tractor.ipc._transport import SocketTransport
 from tractor.log import get_console_log, get_logger
 from tractor.msg._codec import get_codec

@@ -51,11 +51,22 @@ class LocalPortal:
         """Who asks: the registrar itself."""
         return self.actor.aid
 
+    @property
+    def aid(self) -> Aid:
+        """Who answers: the same."""
+        return self.actor.aid
+
     async def run_from_ns(self, namespace_path: str, function_name: str, /, **kwargs: Any) -> Any:
-        """Call a method of the registrar as a peer would, under the namespace `'self'`."""
+        """Call a function of an exposed module, or a method of the registrar under the namespace `'self'`, as a peer would.
+
+        Its errors are raised as they are: nothing travels.
+        """
         await trio.lowlevel.checkpoint()
+        if namespace_path != "self":
+            func = self.actor.exposed.lookup(f"{namespace_path}:{function_name}", as_context=False)
+            return await func(**kwargs)
         method = self._registrar.methods().get(function_name)
-        if namespace_path != "self" or method is None:
+        if method is None:
             raise AttributeError(f"the registrar exposes no method {namespace_path}:{function_name}")
         return await method(self, **kwargs)
 

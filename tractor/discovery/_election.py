@@ -11,7 +11,7 @@ from tractor._errors import TransportClosed
 from tractor._ids import Aid, new_uuid
 from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.ipc._channel import Channel
-from tractor.ipc._server import connect
+from tractor.ipc._dial import connect
 from tractor.runtime._handshake import Refused, hear_hello, say_hello
 from tractor.wire._kinds import MAX_BODY
 

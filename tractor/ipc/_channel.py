@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import warnings
 from collections.abc import Callable
+from typing import Any, Self
 
 import trio
 
 from tractor._errors import Exit, RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
-from tractor.ipc._addr import TCPAddress, UDSAddress
+from tractor.ipc._addr import TCPAddress, UDSAddress, wrap_address
+from tractor.ipc._dial import connect
 from tractor.ipc._outbox import BIG, HIGH_WATER, Outbox
-from tractor.ipc._transport import Buffer, Transport
+from tractor.ipc._transport import Buffer, SocketTransport, Transport
 from tractor.wire._frame import FrameReader, pack, pack_header
 from tractor.wire._kinds import MAX_BODY, URGENT, Frame
 
@@ -56,11 +60,32 @@ class Channel:
         self.bye: object = None
         #: Whether somebody here asked the peer's actor to cancel itself.
         self.cancel_called = False
+        #: What routes its frames, once something does; the runtime's own.
+        self.router: object = None
         self._outbox = Outbox(transport)
         self._reader = FrameReader(limit=HANDSHAKE_LIMIT)
         self._burst = 0
         self._drained = True
         self._lost: BaseException | None = None
+
+    @classmethod
+    async def from_addr(cls, addr: Any, *, limit: int = MAX_BODY) -> Self:
+        """Connect to an actor; `tractor.runtime.open_portal()` makes a portal of it.
+
+        `addr`: `(host, port)`, `(directory, socket file)`, a multiaddr or an address object. Raises `OSError` when nobody
+        listens there, and `ValueError` or `TypeError` for what is no address.
+        """
+        return cls(await connect(wrap_address(addr)), dialer=True, limit=limit)
+
+    @classmethod
+    def from_stream(cls, stream: trio.SocketStream, *, dialer: bool = True, limit: int = MAX_BODY) -> Self:
+        """Take over a connection that was made in another way; `stream` itself is of no more use then."""
+        sock = stream.socket
+        return cls(
+            SocketTransport(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())),
+            dialer=dialer,
+            limit=limit,
+        )
 
     def __repr__(self) -> str:
         state = "connected" if self.connected() else "closed" if self.closed else "lost"
@@ -80,6 +105,22 @@ class Channel:
     def raddr(self) -> TCPAddress | UDSAddress | None:
         """The peer's address: the connection's, or the one the peer advertises where the connection was inherited."""
         return self.transport.raddr or (self.peer_addrs[0] if self.peer_addrs else None)
+
+    @property
+    def maddr(self) -> str:
+        """The peer's address as a multiaddr; empty where there is none."""
+        return "" if self.raddr is None else self.raddr.maddr
+
+    @property
+    def msgstream(self) -> Transport:
+        """The name that older programs read `transport` by."""
+        return self.transport
+
+    @property
+    def uid(self) -> tuple[str, str] | None:
+        """Deprecated: `aid` says more."""
+        warnings.warn("Channel.uid is deprecated; use Channel.aid", DeprecationWarning, stacklevel=2)
+        return None if self.aid is None else self.aid.uid
 
     @property
     def _cancel_called(self) -> bool:

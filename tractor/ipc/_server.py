@@ -12,7 +12,6 @@ import trio
 from tractor.ipc import _tcp, _uds
 from tractor.ipc._addr import TCPAddress, UDSAddress
 from tractor.ipc._channel import Channel
-from tractor.ipc._transport import SocketTransport
 from tractor.log import get_logger
 from tractor.trionics._forks import close_in_forks
 
@@ -21,15 +20,6 @@ _EXHAUSTED_PAUSE = 0.1
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = get_logger(__name__)
-
-
-async def connect(addr: TCPAddress | UDSAddress) -> SocketTransport:
-    """Connect to an address of either transport; raises `OSError` when nobody listens there."""
-    match addr:
-        case TCPAddress():
-            return await _tcp.connect(addr)
-        case UDSAddress():
-            return await _uds.connect(addr)
 
 
 class Server:

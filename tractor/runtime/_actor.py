@@ -14,11 +14,12 @@ from tractor._errors import TransportClosed
 from tractor._ids import Aid, new_uuid
 from tractor.ipc._addr import TCPAddress, UDSAddress, wrap_address
 from tractor.ipc._channel import Channel
-from tractor.ipc._server import Server, connect
+from tractor.ipc._dial import connect
+from tractor.ipc._server import Server
 from tractor.log import get_logger
 from tractor.msg._types import Bye, Cancel, Hello
 from tractor.runtime._expose import Exposed
-from tractor.runtime._handshake import DETAIL, Refused, hear_hello, make_bye, say_hello
+from tractor.runtime._handshake import DETAIL, Refused, greet, hear_hello, make_bye, say_hello
 from tractor.runtime._portal import Portal
 from tractor.runtime._reasons import describe
 from tractor.runtime._router import Router, take_channel_frame
@@ -265,15 +266,7 @@ class Actor:
         """Connect to an actor and serve the channel until it is lost; `OSError` when nobody is there, or only listens."""
         with trio.move_on_after(HANDSHAKE_TIMEOUT) as patience:
             channel = Channel(await connect(addr), dialer=True, limit=self.vars._max_msg_size)
-            try:
-                say_hello(channel, self.aid, self.server.addrs, token=token)
-                await hear_hello(channel)
-            except Refused as exc:
-                channel.abort()
-                raise ConnectionRefusedError(f"the actor at {addr} is leaving") from exc
-            except BaseException:
-                channel.abort()
-                raise
+            await greet(channel, self.aid, self.server.addrs, token=token)
         if patience.cancelled_caught:
             raise TimeoutError(f"{addr} did not say hello within {HANDSHAKE_TIMEOUT} s")
         router = self.add_router(channel)

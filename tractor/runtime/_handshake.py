@@ -42,6 +42,24 @@ def say_hello(
     channel.post(Kind.HELLO, 0, 0, get_codec().encode(hello))
 
 
+async def greet(
+    channel: Channel, local: Aid, addrs: list[TCPAddress | UDSAddress], *, token: bytes = b""
+) -> Hello:
+    """Exchange hellos at the end that has connected; where that fails the channel is closed.
+
+    Raises `ConnectionRefusedError` for an actor that is leaving, and `TransportClosed` for what is no actor.
+    """
+    try:
+        say_hello(channel, local, addrs, token=token)
+        return await hear_hello(channel)
+    except Refused as exc:
+        channel.abort()
+        raise ConnectionRefusedError(f"the actor at {channel.raddr} is leaving") from exc
+    except BaseException:
+        channel.abort()
+        raise
+
+
 def make_bye(exc: BaseException, local: Aid, how: str, limit: int) -> Bye:
     """Return the farewell of an actor that `exc` has ended; its report is cut where it is longer than `limit` bytes."""
     error = pack_error(exc, local.uid)

@@ -28,13 +28,62 @@ from tractor.runtime._stream import MsgStream
 log = get_logger(__name__)
 
 
+class PeerActor:
+    """What is known here of an actor that one has a portal to. Equal for the same actor, whichever the channel."""
+
+    # No dataclass: every child would pay half a millisecond for it.
+    __slots__ = ("aid",)
+
+    def __init__(self, aid: Aid) -> None:
+        self.aid = aid
+
+    def __eq__(self, other: object) -> bool:
+        """Agrees with that of `aid`."""
+        return self.aid == other.aid if isinstance(other, PeerActor) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Agrees with equality."""
+        return hash(self.aid)
+
+    def __repr__(self) -> str:
+        return f"<PeerActor {self.aid}>"
+
+    @property
+    def name(self) -> str:
+        """Its name, which need not be unique."""
+        return self.aid.name
+
+    @property
+    def uid(self) -> tuple[str, str]:
+        """`(name, uuid)`, as errors name it."""
+        return self.aid.uid
+
+    @property
+    def pid(self) -> int | None:
+        """The process it lives in, on its own host."""
+        return self.aid.pid
+
+    def __str__(self) -> str:
+        """`name@pid`."""
+        return str(self.aid)
+
+
 class Portal:
-    """A handle on one peer actor, over one channel. Any number of tasks may use it at once."""
+    """A handle on one peer actor, over one channel. Any number of tasks may use it at once.
+
+    `chan`: a channel that an actor of this process serves, as every portal's is; another one is what
+    `tractor.runtime.open_portal()` is for.
+    """
 
     #: Seconds `cancel_actor` waits for the acknowledgement.
     cancel_timeout = 0.5
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, chan: Channel | Router) -> None:
+        router = chan.router if isinstance(chan, Channel) else chan
+        if router is None:
+            raise RuntimeError(f"{chan!r} is served by no actor; make a portal of it with `open_portal()`")
+        if not isinstance(router, Router):
+            raise TypeError(f"a portal is made of a channel, not of {chan!r}")
         self._router = router
         self._wait_for_result: Callable[[], Awaitable[Any]] | None = None
 
@@ -52,6 +101,11 @@ class Portal:
     def aid(self) -> Aid:
         """Who the peer is."""
         return self._router.peer
+
+    @property
+    def actor(self) -> PeerActor:
+        """What is known of the peer."""
+        return PeerActor(self._router.peer)
 
     async def run[**P, T](self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an async function in the peer and return what it returns.
@@ -163,15 +217,28 @@ class Portal:
 
         return open_stream_from(self._router, str(NamespacePath.from_ref(func)), kwargs, portal=self)
 
-    async def wait_for_result(self) -> Any:
+    async def wait_for_result(self, hide_tb: bool = True) -> Any:
         """Return the result of the function given to `run_in_actor()`, as often as asked.
 
-        Raises what it raised. For an actor started in another way the answer is the class `NoResult`.
+        Raises what it raised. For an actor started in another way the answer is the class `NoResult`, or
+        `TransportClosed` where its connection broke.
         """
+        __tracebackhide__ = hide_tb
         if self._wait_for_result is None:
+            chan = self.chan
+            await trio.lowlevel.checkpoint()
+            if not chan.connected() and not chan.closed and chan.bye is None:
+                raise chan.loss()
             log.warning("an actor without a main function has no result", extra={"peer": str(self.aid)})
             return NoResult
         return await self._wait_for_result()
+
+    async def result(self, hide_tb: bool = True) -> Any:
+        """Deprecated: `wait_for_result` says what it does."""
+        warnings.warn(
+            "Portal.result() is deprecated; use Portal.wait_for_result()", DeprecationWarning, stacklevel=2
+        )
+        return await self.wait_for_result(hide_tb)
 
     async def cancel_actor(
         self,
@@ -201,7 +268,8 @@ class Portal:
                     facts["grace"] = grace
                 await call(self._router, "self:cancel", facts, linked=False)
             except TransportClosed:
-                return False
+                # An actor that has asked itself may hang up on itself before it has heard the answer.
+                return self._router.peer == self._router.local
             except ContextCancelled:
                 # It was ending already, and took our request down with the others.
                 return True

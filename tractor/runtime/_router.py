@@ -66,6 +66,7 @@ class Router:
         start_soon: Callable[..., object] = trio.lowlevel.spawn_system_task,
     ) -> None:
         self.channel = channel
+        channel.router = self
         self.local = local
         self.dialogs: dict[int, DialogEnd] = {}
         #: How many requests of the peer are being served.
