@@ -24,8 +24,14 @@ async def follow(symbols: list[str]) -> None:
                                     f"{quote['number']:6} {quote['symbol']:6} {quote['price']:8.2f}",
                                     flush=True,
                                 )
-                except (tractor.TransportClosed, tractor.ContextCancelled) as gone:
-                    # It was killed, or it was told to end. Whatever else goes wrong is an error, here too.
+                except (tractor.TransportClosed, tractor.RemoteActorError) as gone:
+                    # It was killed, or told to end, or Ctrl-C came in the very function that is followed. Whatever else
+                    # goes wrong is an error, here too.
+                    if isinstance(gone, tractor.RemoteActorError) and gone.boxed_type not in (
+                        tractor.ContextCancelled,
+                        KeyboardInterrupt,
+                    ):
+                        raise
                     print(f"the service is gone: {type(gone).__name__}", flush=True)
 
 

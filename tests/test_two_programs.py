@@ -77,7 +77,7 @@ def test_a_client_survives_the_restart_of_its_service(
             asker, server = (one, two) if first == "client" else (two, one)
             expect_quotes(asker, server.pid)
             end(server, how)
-            asker.expect(r"the service is gone: (TransportClosed|ContextCancelled)")
+            asker.expect(r"the service is gone: (TransportClosed|ContextCancelled|RemoteActorError)")
             with terminal(service, environment) as again:
                 again.expect_exact("listens on")
                 expect_quotes(asker, again.pid)
