@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ import trio
 import tractor
 from benchmarks import _trees, soak
 from tests.programs import branches
-from tests.programs.watch import is_alive
+from tests.programs.watch import is_alive, wait_until
 
 #: Seconds before force is used where nobody should need it, and far more than a healthy tree takes.
 AMPLE = 30.0
 #: Seconds that a stuck tree has, and what force may take beyond that on a busy machine.
 GRACE = 1.0
 FORCE = 1.0
+#: Seconds within which every process is gone whose parent has died: half of one, and what a busy machine needs.
+ORPHAN = 1.5
 
 
 @pytest.mark.fence(150)
@@ -86,6 +89,35 @@ async def measure_stuck(depth: int, width: int, path: Path) -> float:
 async def test_what_a_stuck_tree_takes_is_one_grace(depth: int, width: int, tmp_path: Path) -> None:
     """However deep and however wide it is: bodies that wait for the stuck ones add nothing."""
     assert await measure_stuck(depth, width, tmp_path / "pids") < GRACE + FORCE
+
+
+CHAIN = """
+import sys, trio, tractor
+from tests.programs import branches
+
+async def main(transport, depth, path):
+    async with tractor.open_nursery(enable_transports=[transport], grace=30) as nursery:
+        await branches.hold_stuck(nursery, 0, int(depth) - 1, path, grace=30)
+
+trio.run(main, *sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("depth", [1, 5])
+def test_a_tree_whose_root_was_killed_takes_no_longer_for_being_deep(
+    depth: int, transport: str, tmp_path: Path
+) -> None:
+    """Its leaf blocks: each level would wait for half a second, did it not pass on what time it has."""
+    path = tmp_path / "pids"
+    argv = [sys.executable, "-c", CHAIN, transport, str(depth), str(path)]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[1]) as root:
+        wait_until(lambda: path.exists() and path.read_text().count("\n") == depth, 40, "the tree")
+        time.sleep(0.2)
+        killed = time.monotonic()
+        root.kill()
+    pids = [int(line) for line in path.read_text().split()]
+    wait_until(lambda: not any(map(is_alive, pids)), 10, "the end")
+    assert time.monotonic() - killed < ORPHAN
 
 
 # The program that does it a hundred times.

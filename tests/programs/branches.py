@@ -75,22 +75,24 @@ async def note_and_block(path: str, seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def hold_stuck(nursery: tractor.ActorNursery, number: int, depth: int, path: str) -> None:
+async def hold_stuck(
+    nursery: tractor.ActorNursery, number: int, depth: int, path: str, grace: float = 1.0
+) -> None:
     """Hold a chain of `depth` further actors whose last one blocks; each writes its pid to a file."""
     portal = await nursery.start_actor(f"level{depth}-{number}", enable_modules=[__name__])
-    async with portal.open_context(be_stuck, depth=depth, path=path):
+    async with portal.open_context(be_stuck, depth=depth, path=path, grace=grace):
         await trio.sleep_forever()
 
 
 @tractor.context
-async def be_stuck(ctx: tractor.Context, depth: int, path: str) -> None:
+async def be_stuck(ctx: tractor.Context, depth: int, path: str, grace: float) -> None:
     """Be one of the actors of `hold_stuck`."""
     await ctx.started()
     write_line(path, str(os.getpid()))
     if depth == 0:
         time.sleep(60)
-    async with tractor.open_nursery() as nursery:
-        await hold_stuck(nursery, 0, depth - 1, path)
+    async with tractor.open_nursery(grace=grace) as nursery:
+        await hold_stuck(nursery, 0, depth - 1, path, grace)
 
 
 async def fail_when_cancelled(message: str) -> None:
