@@ -71,6 +71,9 @@ def merge_modules(enable_modules: list[str] | None, rpc_module_paths: list[str] 
     if rpc_module_paths is not None:
         text = "rpc_module_paths is deprecated; use enable_modules"
         warnings.warn(text, DeprecationWarning, skip_file_prefixes=_NOT_THE_PROGRAM)
+    for given in (enable_modules, rpc_module_paths):
+        if isinstance(given, str):
+            raise TypeError(f"enable_modules is a list of module names, such as [__name__]; it was {given!r}")
     return [*(enable_modules or []), *(rpc_module_paths or [])]
 
 
