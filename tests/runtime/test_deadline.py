@@ -111,22 +111,42 @@ def test_a_deadline_that_passes_at_the_peer_first_is_still_the_requester_s_own()
 
     async def main() -> None:
         async with open_pair(HERE) as pair:
-            for where in ("receive", "result", "elsewhere", "call"):
+            for wait in (_receive, _receive_in_child_task, _receive_later, _send_later, _want_result, trio.sleep_forever):
                 with pytest.raises(trio.TooSlowError), trio.fail_after(2):
-                    if where == "call":
+                    async with pair.portal.open_context(hang_in_context) as (ctx, _), ctx.open_stream() as stream:
                         pair.portal._router.start_soon(_hasten, pair.bob.actor, 1.7)
-                        await pair.portal.run(hang)
-                    else:
-                        async with pair.portal.open_context(hang_in_context) as (ctx, _):
-                            pair.portal._router.start_soon(_hasten, pair.bob.actor, 1.7)
-                            if where == "receive":
-                                async with ctx.open_stream() as stream:
-                                    await stream.receive()
-                            elif where == "result":
-                                await ctx.wait_for_result()
-                            await trio.sleep_forever()
+                        await (wait() if wait is trio.sleep_forever else wait(ctx, stream))
+            with pytest.raises(trio.TooSlowError), trio.fail_after(2):
+                pair.portal._router.start_soon(_hasten, pair.bob.actor, 1.7)
+                await pair.portal.run(hang)
 
     run_fast(main)
+
+
+async def _receive(_ctx: Any, stream: Any) -> None:
+    await stream.receive()
+
+
+async def _receive_in_child_task(_ctx: Any, stream: Any) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.receive)
+
+
+async def _receive_later(ctx: Any, stream: Any) -> None:
+    """As a task does that was about to run when the news came."""
+    with trio.CancelScope(shield=True):
+        await ctx._settled.wait()
+    await stream.receive()
+
+
+async def _send_later(ctx: Any, stream: Any) -> None:
+    with trio.CancelScope(shield=True):
+        await ctx._settled.wait()
+    await stream.send(1)
+
+
+async def _want_result(ctx: Any, _stream: Any) -> None:
+    await ctx.wait_for_result()
 
 
 async def _hasten(actor: Any, seconds: float) -> None:
@@ -243,11 +263,14 @@ async def test_the_deadline_of_a_scope() -> None:
 
 async def test_waiting_for_the_own_deadline_is_bounded() -> None:
     """Where there is none, or it is far away, there is nothing to wait for."""
-    await wait_own_deadline()
+    passed = ContextCancelled(by_deadline=True)
+    await wait_own_deadline(passed)
     with trio.move_on_after(100):
-        await wait_own_deadline()
+        await wait_own_deadline(passed)
     with trio.move_on_after(0.01) as scope:
-        await wait_own_deadline()
+        await wait_own_deadline(ContextCancelled())
+        await wait_own_deadline(passed)
+        pytest.fail("its own deadline is to end it")
     assert scope.cancelled_caught
 
 

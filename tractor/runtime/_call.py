@@ -127,8 +127,7 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
     try:
         value = reply.unwrap()
     except ContextCancelled as exc:
-        if exc.by_deadline:
-            await wait_own_deadline()
+        await wait_own_deadline(exc)
         raise
     try:
         return codec.decoder()(value)

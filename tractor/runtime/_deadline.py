@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tractor.msg._boxed import ContextCancelled
+
 if TYPE_CHECKING:
     from trio._core._run import CancelStatus
 
@@ -41,11 +43,13 @@ def bound(scope: trio.CancelScope, began: float, budget: float) -> None:
     scope.deadline = max(began + budget, now) if budget > 0 else now
 
 
-async def wait_own_deadline() -> None:
-    """Let the running task's own deadline pass, where the peer says that it has: then that is what ends the task.
+async def wait_own_deadline(error: BaseException) -> None:
+    """Let the running task's own deadline pass, where `error` is the peer's word that it has: then that ends the task.
 
-    Returns where there is no such deadline about to pass.
+    Returns where `error` is another one, or no deadline is about to pass.
     """
+    if not (isinstance(error, ContextCancelled) and error.by_deadline):
+        return
     deadline = trio.current_effective_deadline()
     if deadline - trio.current_time() < _SKEW:
         await trio.sleep_until(deadline)

@@ -76,6 +76,7 @@ async def open_context(
             # What comes out here was not the scope's own cancellation.
             _look_at_result(ctx, exc)
             if hidden is None and not overrules(ctx._remote_error, exc, lost_before=lost_before):
+                await wait_own_deadline(exc)
                 raise
         if hidden is not None:
             raise_unchanged(hidden)
@@ -155,8 +156,7 @@ async def _raise_remote_error(ctx: Context[Any, Any, Any]) -> None:
             ctx._load_result()
     if ctx._remote_error is None:
         return
-    if isinstance(ctx._remote_error, ContextCancelled) and ctx._remote_error.by_deadline:
-        await wait_own_deadline()
+    await wait_own_deadline(ctx._remote_error)
     ctx._local_error = ctx._remote_error
     if not ctx.is_own_cancel(ctx._remote_error):
         raise ctx._remote_error

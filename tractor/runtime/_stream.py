@@ -12,8 +12,9 @@ import trio
 from tractor._errors import LocalProtocolError, TransportClosed
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
-from tractor.msg._boxed import MsgTypeError
+from tractor.msg._boxed import ContextCancelled, MsgTypeError
 from tractor.msg._payloads import PldRx
+from tractor.runtime._deadline import wait_own_deadline
 from tractor.runtime._flow import Inbox
 from tractor.runtime._outflow import Outflow
 from tractor.wire._dialog import Dialog
@@ -182,6 +183,9 @@ class MsgStream[ItemT = Any]:
                 return await self._receive_rerouted()
             self._rerouted = True
             raise self._end() from None
+        except ContextCancelled as exc:
+            await wait_own_deadline(exc)
+            raise
         self._bytes += len(body)
         return self._ctx.load(body, "Yield")  # type: ignore[no-any-return]
 
