@@ -30,6 +30,12 @@ step 'news fragments' news
 
 if [[ $what == test ]]; then
     # Not "$bin/pytest": that is a script, which every child would import as the main module of its parent, and pytest with it.
-    step 'tests (pytest)' "$bin/python" -m pytest "$@"
+    pytest=("$bin/python" -m pytest)
+    if (($#)); then
+        step 'tests (pytest)' "${pytest[@]}" "$@"
+    else
+        step 'tests, on two workers (pytest)' "${pytest[@]}" -m 'not alone' -n 2 --dist worksteal
+        step 'tests that want the machine for themselves (pytest)' "${pytest[@]}" -m alone
+    fi
 fi
 printf '\nAll checks passed.\n'
