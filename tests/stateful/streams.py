@@ -124,6 +124,9 @@ class StreamPlayer:
         self.seen.closing = True
         left = await self.stream.aclose()
         self.seen.closed = True
+        if left:
+            # Taken by this task, maybe before one that was handed an item gets to note it.
+            self.seen.receivers.add(self.ident)
         self.seen.got += [(sender, number) for sender, number, _ in left]
         if await self.stream.aclose():
             self.blame("a closed stream had items left")
