@@ -34,8 +34,8 @@ if [[ $what == test ]]; then
     if (($#)); then
         step 'tests (pytest)' "${pytest[@]}" "$@"
     else
-        step 'tests, on two workers (pytest)' "${pytest[@]}" -m 'not alone' -n 2 --dist worksteal
-        step 'tests that want the machine for themselves (pytest)' "${pytest[@]}" -m alone
+        step 'tests, two at a time (pytest)' "${pytest[@]}" -m 'not alone' -n 2 --dist worksteal
+        step 'tests that measure, one by one (pytest)' "${pytest[@]}" -m alone
     fi
 fi
 printf '\nAll checks passed.\n'

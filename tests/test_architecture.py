@@ -214,6 +214,7 @@ def test_importing_tractor_loads_few_modules() -> None:
     assert len(modules) <= MAX_IMPORTED_MODULES, modules
 
 
+@pytest.mark.alone
 def test_loading_the_runtime_takes_little_longer_than_importing_trio() -> None:
     """Both are timed in the same process, in processor time; the best of several runs is what the code itself needs."""
     import_tractor()  # the first run may still have to compile

@@ -112,6 +112,7 @@ def test_a_root_that_is_spawning_ends(transport: str, tmp_path: Path) -> None:
             check_end(terminal, terminal.press_ctrl_c())
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("moment", [0.1, 0.4, 0.9])
 def test_a_second_ctrl_c_does_not_wait_for_a_stuck_child(
     transport: str, moment: float, tmp_path: Path

@@ -11,6 +11,9 @@ import pytest
 import tractor
 from tests.programs import floods
 
+# What is tested is how much memory there is, and how long an answer takes.
+pytestmark = pytest.mark.alone
+
 #: KiB by which either side may grow above what it had before.
 BOUND = 20 * 1024
 MEGABYTE = 1_000_000

@@ -11,6 +11,9 @@ import tractor
 from tests.programs import actors
 from tests.programs.watch import is_alive
 
+# What is tested is how long it takes.
+pytestmark = pytest.mark.alone
+
 #: Seconds that a child has to end in order, and what force may take beyond that.
 GRACE = 0.5
 FORCE = 0.5

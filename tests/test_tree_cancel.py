@@ -15,6 +15,9 @@ from benchmarks import _trees, soak
 from tests.programs import branches
 from tests.programs.watch import is_alive, wait_until
 
+# What is tested is how long it takes.
+pytestmark = pytest.mark.alone
+
 #: Seconds before force is used where nobody should need it, and far more than a healthy tree takes.
 AMPLE = 30.0
 #: Seconds that a stuck tree has, and what force may take beyond that on a busy machine.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -24,9 +25,16 @@ def dead_pid() -> int:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def short_path() -> Iterator[Path]:
+    """A directory like `tmp_path` that leaves room for the name of any socket."""
+    with TemporaryDirectory(prefix="tractor-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def place(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runtime directory of this test's own."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(short_path))
     return get_rt_dir()
 
 
@@ -58,10 +66,10 @@ def listen_once(place: Path) -> None:
 
 @pytest.mark.parametrize("name", ["alone", "name that/is no file name"])
 def test_a_root_that_was_killed_leaves_a_file_that_the_next_listener_removes(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had no child that could have done it; an actor that lives beside it keeps its own."""
-    tree = Tree(tmp_path, "lone.py", name)
+    tree = Tree(short_path, "lone.py", name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", os.fspath(tree.runtime_dir))
     place = get_rt_dir()
     with tree.running() as process:

@@ -6,6 +6,7 @@ from typing import NoReturn
 import trio
 
 import tractor
+from tractor.discovery import get_peer_by_name, get_root
 from tractor.runtime._portal import Portal
 
 
@@ -87,3 +88,22 @@ async def in_grandchild(leaf: str, func: str, **kwargs: str) -> object:
         answer = await portal.run_from_ns(__name__, func, **kwargs)
         await portal.cancel_actor()
     return answer
+
+
+async def ask_root() -> tuple[str, tuple[str, str], list[int]]:
+    """Return who the root is, as it says and as the connection to it does, and how often this actor is connected to it."""
+    before = len(get_peer_by_name("root"))
+    async with get_root() as portal:
+        name = await portal.run(ping)
+        during = len(get_peer_by_name("root"))
+    return name, portal.aid.uid, [before, during, len(get_peer_by_name("root"))]
+
+
+async def list_peers(names: list[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the uids of the actors of those names that this one is connected to."""
+    return {name: [chan.aid.uid for chan in get_peer_by_name(name) if chan.aid is not None] for name in names}
+
+
+async def tell_root_addrs() -> list[tuple[str | int, ...]]:
+    """Return where this actor was told that its root listens."""
+    return list(tractor.current_actor().vars._root_addrs)

@@ -111,11 +111,21 @@ def test_a_deadline_that_passes_at_the_peer_first_is_still_the_requester_s_own()
 
     async def main() -> None:
         async with open_pair(HERE) as pair:
-            for wait in (_receive, _receive_in_child_task, _receive_later, _send_later, _want_result, trio.sleep_forever):
+            for wait in (
+                _receive,
+                _receive_in_child_task,
+                _receive_later,
+                _send_later,
+                _want_result,
+                _sleep,
+            ):
                 with pytest.raises(trio.TooSlowError), trio.fail_after(2):
-                    async with pair.portal.open_context(hang_in_context) as (ctx, _), ctx.open_stream() as stream:
+                    async with (
+                        pair.portal.open_context(hang_in_context) as (ctx, _),
+                        ctx.open_stream() as stream,
+                    ):
                         pair.portal._router.start_soon(_hasten, pair.bob.actor, 1.7)
-                        await (wait() if wait is trio.sleep_forever else wait(ctx, stream))
+                        await wait(ctx, stream)
             with pytest.raises(trio.TooSlowError), trio.fail_after(2):
                 pair.portal._router.start_soon(_hasten, pair.bob.actor, 1.7)
                 await pair.portal.run(hang)
@@ -143,6 +153,10 @@ async def _send_later(ctx: Any, stream: Any) -> None:
     with trio.CancelScope(shield=True):
         await ctx._settled.wait()
     await stream.send(1)
+
+
+async def _sleep(_ctx: Any, _stream: Any) -> None:
+    await trio.sleep_forever()
 
 
 async def _want_result(ctx: Any, _stream: Any) -> None:
