@@ -70,11 +70,20 @@ def merge_modules(enable_modules: list[str] | None, rpc_module_paths: list[str] 
     """Return the modules to expose; warn the program of the old name."""
     if rpc_module_paths is not None:
         text = "rpc_module_paths is deprecated; use enable_modules"
-        warnings.warn(text, DeprecationWarning, skip_file_prefixes=_NOT_THE_PROGRAM)
+        warnings.warn(text, DeprecationWarning, stacklevel=_find_program())
     for given in (enable_modules, rpc_module_paths):
         if isinstance(given, str):
             raise TypeError(f"enable_modules is a list of module names, such as [__name__]; it was {given!r}")
     return [*(enable_modules or []), *(rpc_module_paths or [])]
+
+
+def _find_program() -> int:
+    """Return at which level of the stack, seen from the caller, the program's own code is."""
+    # `skip_file_prefixes` would do, but CPython 3.13.0 stops at the first frame that it should skip.
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_PROGRAM):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def check_name(name: str) -> None:
