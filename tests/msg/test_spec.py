@@ -1,10 +1,11 @@
 """Specs taken apart and written out."""
 
-from typing import Any, Literal, Optional, Union
+from collections.abc import Callable
+from typing import Any, Literal, Optional, TypeVar, Union
 
 import pytest
 
-from tractor.msg._spec import pformat_spec, union_members, unpack_spec_types
+from tractor.msg._spec import fill_in, first_of, pformat_spec, union_members, unpack_spec_types
 
 
 class Order:
@@ -50,3 +51,32 @@ def test_a_class_inside_a_function_is_shown_by_its_own_name() -> None:
     class Here: ...
 
     assert pformat_spec(Here | None) == "Here|NoneType"
+
+
+def test_variables_are_filled_in() -> None:
+    """Wherever they stand; those of which nothing is known stay."""
+    one, other = TypeVar("one"), TypeVar("other")
+    assert fill_in(one, {one: int}) is int
+    assert fill_in(dict[str, list[one]], {one: int}) == dict[str, list[int]]  # type: ignore[valid-type]
+    assert fill_in(dict[one, other], {one: int}) == dict[int, other]  # type: ignore[valid-type]
+    assert fill_in(int, {one: str}) is int
+
+
+def test_the_first_that_does_not_refuse_has_the_word() -> None:
+    """Then the last; if all refuse, the text has all their reasons, and the names of errors that are no mismatch."""
+
+    def refuse(error: Exception) -> Callable[[object], object]:
+        def make(value: object) -> object:
+            raise error
+
+        return make
+
+    tries: list[tuple[type, Callable[[object], object]]]
+    mismatch, other = refuse(ValueError("no number")), refuse(LookupError("nowhere"))
+    tries = [(int, mismatch), (str, str)]
+    assert first_of(tries, None, ValueError)(5) == "5"
+    assert first_of([(int, mismatch)], str, ValueError)(5) == "5"
+    with pytest.raises(ValueError, match=r"^as int: no number; as str: LookupError: nowhere$"):
+        first_of([(int, mismatch), (str, other)], None, ValueError)(5)
+    with pytest.raises(ValueError, match=r"^nowhere; as int: no number$"):
+        first_of([(int, mismatch)], other, ValueError)(5)

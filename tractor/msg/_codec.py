@@ -1,5 +1,8 @@
 """Objects to bytes and back, and the only module that imports msgspec: on first use.
 
+In an isolated interpreter msgspec refuses to load; `tractor.msg._pure` takes its place there.  What only msgspec can
+do (structs, `to_type()`) raises its `ImportError` then.
+
 Every codec carries the same values: what msgpack knows.  Tuples and sets arrive as lists unless the
 receiver's spec says otherwise, integers go from -2**63 to 2**64 - 1, and anything else is refused with the
 place and a way out, unless a hook turns it into something that travels.  A spec is a type as in annotations;
@@ -114,27 +117,13 @@ class _Msgspec:
         """
         from msgspec import ValidationError
 
+        from tractor.msg._spec import first_of
+
         new = self._msgpack.Decoder
         optional = NoneType in rest
         tries = [(one, new(one | None if optional else one, dec_hook=dec_hook).decode) for one in ext]
         last = new(Union[tuple(rest)], dec_hook=dec_hook).decode if rest else None  # noqa: UP007 - of a list
-
-        def decode(data: Buffer) -> Any:
-            refusals = []
-            for one, attempt in tries:
-                try:
-                    return attempt(data)
-                except Exception as exc:  # noqa: BLE001 - however the hook refuses
-                    why = f"{exc}" if isinstance(exc, ValidationError) else f"{type(exc).__name__}: {exc}"
-                    refusals.append(f"as {one.__name__}: {why.removesuffix(': ')}")
-            try:
-                if last is not None:
-                    return last(data)
-            except Exception as exc:
-                raise DecodeError("; ".join([str(exc), *refusals])) from exc
-            raise DecodeError("; ".join(refusals))
-
-        return decode
+        return first_of(tries, last, ValidationError)
 
 
 class Hooked(Protocol):
@@ -248,7 +237,20 @@ def _either(first: EncHook, second: EncHook) -> EncHook:
     return hook
 
 
-_LIBRARIES: dict[str, Callable[[], Library]] = {"msgpack": _Msgspec}
+def _msgpack() -> Library:
+    """Return msgspec's msgpack, or that in pure Python where this interpreter is one that msgspec does not load in."""
+    try:
+        return _Msgspec()
+    except ImportError as exc:
+        # In so many words, because nothing else tells it from a library that is missing or broken.
+        if "does not support loading in subinterpreters" not in str(exc):
+            raise
+    from tractor.msg._pure import Pure
+
+    return Pure()
+
+
+_LIBRARIES: dict[str, Callable[[], Library]] = {"msgpack": _msgpack}
 
 
 def get_codec(name: str = "msgpack") -> Codec:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from types import NoneType, UnionType
-from typing import Any, TypeAliasType, Union, get_args, get_origin
+from typing import Any, TypeAliasType, TypeVar, Union, get_args, get_origin
 
-__all__ = ["pformat_spec", "union_members", "unpack_spec_types"]
+__all__ = ["fill_in", "first_of", "pformat_spec", "union_members", "unpack_spec_types"]
 
 
 def union_members(spec: Any) -> tuple[Any, ...]:
@@ -23,6 +24,45 @@ def union_members(spec: Any) -> tuple[Any, ...]:
 def unpack_spec_types(spec: Any) -> set[Any]:
     """Return the types that a union is made of; of anything else a set of itself."""
     return set(union_members(spec))
+
+
+def fill_in(spec: Any, values: dict[Any, Any]) -> Any:
+    """Return the type with types in place of its variables."""
+    if isinstance(spec, TypeVar):
+        return values.get(spec, spec)
+    variables = getattr(spec, "__parameters__", ())
+    if not variables or isinstance(spec, type):
+        return spec
+    return spec[tuple(values.get(variable, variable) for variable in variables)]
+
+
+def first_of[T](
+    tries: Iterable[tuple[Any, Callable[[T], Any]]],
+    last: Callable[[T], Any] | None,
+    mismatch: type[Exception],
+) -> Callable[[T], Any]:
+    """Return a function that gives what the first of several others does not refuse, and says why if all of them do.
+
+    `tries`: types that a hook makes, each with what makes it; `last`: is asked when all of these have refused.
+    `mismatch`: the error that says all in its text; of others the type is named, too.
+    """
+
+    def make(value: T) -> Any:
+        refusals = []
+        for one, attempt in tries:
+            try:
+                return attempt(value)
+            except Exception as exc:  # noqa: BLE001 - however the hook refuses
+                why = f"{exc}" if isinstance(exc, mismatch) else f"{type(exc).__name__}: {exc}"
+                refusals.append(f"as {one.__name__}: {why.removesuffix(': ')}")
+        try:
+            if last is not None:
+                return last(value)
+        except Exception as exc:
+            raise ValueError("; ".join([str(exc), *refusals])) from exc
+        raise ValueError("; ".join(refusals))
+
+    return make
 
 
 def pformat_spec(spec: Any) -> str:

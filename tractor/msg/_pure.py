@@ -1,0 +1,191 @@
+"""msgpack in pure Python, for interpreters in which msgspec does not load; nobody else pays for it.
+
+The bytes are the same and the same values arrive.  Not the same: it is some fifty times slower, lists may nest some
+hundred levels only, bytes of an extension arrive as `msgpack.ExtType`, and dataclasses are made by their `__init__`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Buffer, Callable
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from operator import attrgetter
+from types import MemberDescriptorType, NoneType
+from typing import Any
+
+__all__ = ["Pure"]
+
+type _Decode = Callable[[Buffer], Any]
+type _Encode = Callable[[Any], bytes]
+type _Rule = Callable[[Any], Any]
+
+#: Largest message, in bytes, after which the object that has read it is used again: it keeps the memory.
+_KEEP = 65_536
+#: How often a hook may be asked about its own answers before they are taken to have no end.
+_PATIENCE = 1_000
+
+
+class Pure:
+    """msgpack by `msgpack.fallback`, specs checked by `tractor.msg._strict`."""
+
+    name = "msgpack"
+
+    def __init__(self) -> None:
+        # The C part must not be loaded in an isolated interpreter, where it would not refuse.
+        modules: dict[str, Any] = sys.modules
+        modules.setdefault("msgpack._cmsgpack", None)
+        from msgpack import fallback
+
+        self._packer = fallback.Packer
+        self._unpack = _reader(fallback.Unpacker)
+
+    def encoder(self, enc_hook: _Rule | None, /) -> _Encode:
+        """Return a function from values to bytes, which asks `enc_hook` for objects it does not know."""
+        new, default = self._packer, _default(enc_hook)
+        # One for each call that is under way: a hook may encode, too, and so may threads.
+        idle: list[Any] = []
+
+        def encode(obj: Any) -> bytes:
+            try:
+                packer = idle.pop()
+            except IndexError:
+                packer = new(default=default, strict_types=True)
+            try:
+                data: bytes = packer.pack(obj)
+            except ValueError as exc:
+                if str(exc) == "recursion limit exceeded":
+                    raise RecursionError(str(exc)) from None
+                raise
+            idle.append(packer)
+            return data
+
+        return encode
+
+    def decoder(self, spec: Any, dec_hook: Callable[[Any, Any], Any] | None, /) -> _Decode:
+        """Return a function from bytes to values of type `spec`, which has `dec_hook` make those it does not know."""
+        unpack = self._unpack
+        if spec is Any:
+            return unpack
+        from tractor.msg._strict import checker
+
+        check = checker(spec, dec_hook)
+        return lambda data: check(unpack(data))
+
+
+def _reader(new: Any) -> _Decode:
+    """Return a function from bytes to what is in them."""
+    options = {"strict_map_key": False, "timestamp": 3, "max_buffer_size": 2**40}
+    idle: list[Any] = []
+
+    def unpack(data: Any) -> Any:
+        try:
+            unpacker = idle.pop()
+        except IndexError:
+            unpacker = new(**options)
+        # What has failed is left in an unknown state, and not used again.
+        try:
+            value = _read_one(unpacker, data)
+        except TypeError:
+            # A list as a key, which is to be a tuple, and costs all other messages nothing.
+            return _read_one(new(object_pairs_hook=_with_tuples, **options), data)
+        if len(data) <= _KEEP:
+            idle.append(unpacker)
+        return value
+
+    return unpack
+
+
+def _read_one(unpacker: Any, data: Any) -> Any:
+    from msgpack.exceptions import FormatError, OutOfData, StackError
+
+    begin = unpacker.tell()
+    unpacker.feed(data)
+    try:
+        value = unpacker.unpack()
+    except OutOfData:
+        raise ValueError("Input data was truncated") from None
+    except FormatError as exc:
+        raise ValueError(f"MessagePack data is malformed: invalid opcode ({exc})") from None
+    except StackError:
+        raise RecursionError("nested too deeply") from None
+    if unpacker.tell() - begin != len(data):
+        raise ValueError("MessagePack data is malformed: trailing characters")
+    return value
+
+
+def _with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    try:
+        return {_frozen(key): value for key, value in pairs}
+    except TypeError:
+        raise ValueError("MessagePack data is malformed: map keys must be hashable") from None
+
+
+def _frozen(key: Any) -> Any:
+    return tuple(map(_frozen, key)) if type(key) is list else key
+
+
+def _default(enc_hook: _Rule | None) -> _Rule:
+    """Return a function that turns what the packer does not know into what it does."""
+    from msgpack import ExtType, Timestamp
+
+    native = {NoneType, bool, float, str, bytes, bytearray, memoryview, list, dict, Timestamp, ExtType}
+
+    def default(obj: Any) -> Any:
+        for _ in range(_PATIENCE):
+            kind: Any = type(obj)
+            if kind in native:
+                return obj
+            if kind is int:
+                if -(2**63) <= obj < 2**64:
+                    return obj
+                raise OverflowError("Integer value out of range")
+            if kind is datetime:
+                return Timestamp.from_datetime(obj) if obj.tzinfo is not None else obj.isoformat()
+            rule = _rule(kind) or enc_hook
+            if rule is None:
+                raise TypeError(f"Encoding objects of type {kind.__name__} is unsupported")
+            obj = rule(obj)
+        raise RecursionError("a hook answers with what it was asked about")
+
+    return default
+
+
+@lru_cache(maxsize=512)
+def _rule(kind: Any) -> _Rule | None:
+    """Return what turns an object of that type into a plainer one, None if nothing does."""
+    from tractor.msg._texts import WRITERS
+
+    if issubclass(kind, Enum):
+        return attrgetter("value")
+    if kind in WRITERS:
+        found: _Rule = WRITERS[kind]
+        return found
+    if issubclass(kind, list | tuple | set | frozenset):
+        return list
+    if issubclass(kind, dict):
+        return dict
+    names = _field_names(kind)
+    if names is None:
+        return None
+    # A field may have been deleted, or never been set.
+    return lambda obj: {name: getattr(obj, name) for name in names if _has(obj, name)}
+
+
+def _field_names(kind: Any) -> tuple[str, ...] | None:
+    if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields
+
+        return tuple(field.name for field in fields(kind))
+    if hasattr(kind, "__attrs_attrs__"):
+        # The others are private to such a class, and msgspec leaves them out, too.
+        return tuple(field.name for field in kind.__attrs_attrs__ if not field.name.startswith("_"))
+    return None
+
+
+def _has(obj: Any, name: str) -> bool:
+    """Whether the object itself has the attribute: that of the class is a default."""
+    if name in getattr(obj, "__dict__", ()):
+        return True
+    return isinstance(getattr(type(obj), name, None), MemberDescriptorType) and hasattr(obj, name)
