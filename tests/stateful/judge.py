@@ -232,7 +232,9 @@ class _Case:
         body = self.opener.body_left
         if not self.opener.outer_cancelled:
             self.blame("the block was left with a cancellation that came from nowhere")
-        if body is not None and (lost := self.raised(self.opener, body)):
+        lost = self.raised(self.opener, body) if body is not None else []
+        # That the opener's deadline has passed, it finds out itself.
+        if lost := [exc for exc in lost if not (isinstance(exc, ContextCancelled) and exc.by_deadline)]:
             self.blame(f"the body's {lost} were lost behind a cancellation")
         if self.is_real(self.error) and self.opener.settled:
             self.blame(f"the peer's {self.error!r} was lost behind a cancellation")

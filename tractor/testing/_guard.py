@@ -2,7 +2,8 @@
 
 It ends a session whose test exceeds its wall time, after writing every thread's stack, and it kills what the session
 started when the session itself ends by any means, SIGKILL included. A process and no thread: it works while the
-session is stuck in C code with the interpreter lock held, and tests may still fork without a warning.
+session is stuck in C code with the interpreter lock held, and tests may still fork without a warning. A program of its
+own and no fork: the session may have threads already, or interpreters.
 """
 
 import faulthandler
@@ -10,9 +11,9 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ DUMP_SIGNAL = signal.SIGALRM
 
 
 class Guard:
-    """The session's end. Create it while the process has one thread and its stderr is the real one."""
+    """The session's end. Create it while the process's stderr is the real one."""
 
     def __init__(self, mark: str, dump: Path, private: str) -> None:
         """Start the process.
@@ -33,12 +34,25 @@ class Guard:
         """
         self._dump = dump.open("w")
         faulthandler.register(DUMP_SIGNAL, file=self._dump, all_threads=True)
-        session = os.getpid()
-        reader, self._writer = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _run(reader, session, mark, dump, private)
-        os.close(reader)
+        command = [sys.executable, "-m", __name__, str(os.getpid()), mark, str(dump), private]
+        # It belongs to the session around this one, if there is one: not to this one, which it outlives.
+        outer = mark.rpartition("/")[0]
+        # Somebody who interrupts every pytest there is means the sessions; they end, and their guards after them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=2,
+                env={**os.environ, _procs.MARK: outer},
+                # Away from the terminal's Ctrl-C.
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        assert self._process.stdin is not None
+        self._writer = self._process.stdin.fileno()
+        self.pid = self._process.pid
 
     def arm(self, seconds: float, test: str) -> None:
         """End the session unless `disarm()` or `arm()` is called within that many seconds; `test` is for the report."""
@@ -50,21 +64,15 @@ class Guard:
 
     def stop(self) -> None:
         """End the process, which kills and removes what the session left."""
-        os.close(self._writer)
-        os.waitpid(self.pid, 0)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
         faulthandler.unregister(DUMP_SIGNAL)
         self._dump.close()
 
 
-def _run(commands: int, session: int, mark: str, dump: Path, private: str) -> NoReturn:
+def _run(session: int, mark: str, dump: Path, private: str) -> NoReturn:
     try:
-        os.setsid()  # away from the terminal's Ctrl-C
-        # Somebody who interrupts every pytest there is means the sessions; they end, and their guards after them.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.dup2(2, 1)
-        os.dup2(commands, 0)
-        # Nothing of the session's stays open here, or those who wait for its end of a pipe wait for us.
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         overdue = _watch(session)
         if overdue is not None:
             _note(session, mark, dump, overdue)
@@ -77,9 +85,8 @@ def _run(commands: int, session: int, mark: str, dump: Path, private: str) -> No
         elif dump.stat().st_size == 0:
             dump.unlink()
         shutil.rmtree(private, ignore_errors=True)
-    except BaseException:  # noqa: BLE001 - nobody above: this process must not return into pytest
-        traceback.print_exc(file=sys.__stderr__)
     finally:
+        # Nobody waits for more.
         os._exit(0)
 
 
@@ -119,3 +126,7 @@ def _note(session: int, mark: str, dump: Path, overdue: str) -> None:
 
 def _family(session: int, mark: str) -> list[_procs.Proc]:
     return _procs.find_family(session, mark, _procs.all_pids() - {os.getpid()})
+
+
+if __name__ == "__main__":
+    _run(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])
