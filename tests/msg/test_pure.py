@@ -305,7 +305,7 @@ def test_what_it_need_not_load_it_does_not(name: str) -> None:
 def test_it_is_used_only_where_the_interpreter_refuses_msgspec(
     text: str, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broken installation is no reason to be fifty times slower without a word."""
+    """A broken installation is no reason to be forty times slower without a word."""
 
     def refuse() -> None:
         raise ImportError(text)

@@ -20,6 +20,7 @@ from typing import (
     Self,
     TypedDict,
     TypeVar,
+    Union,
 )
 from uuid import UUID
 
@@ -28,12 +29,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.msg.libraries import MSGSPEC, PURE, assert_refused, assert_same, outcome
-from tests.msg.test_checks import PLAIN, Number, Point, Word
+from tests.msg.test_checks import CHOICES, PLAIN, SCALARS, Number, Pair, Point, Word
 from tests.msg.test_codec import Order
 from tests.msg.test_codec_hooks import Colour, Money, earn
+from tests.msg.test_records import Attrs, Box, Half, IntBox, Node, Plain
 from tests.msg.test_types import SAMPLES
 from tractor.msg import _strict
 from tractor.msg._boxed import Boxed
+from tractor.msg._codec import DecHook
 from tractor.msg._strict import checker
 from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
 
@@ -147,6 +150,59 @@ def test_a_type_may_be_a_part_of_itself() -> None:
         decode(PURE.encode([1, ["a"]]))
     assert_same(Frame, {"ids": [1], "by_name": {"a": {"ids": [2], "by_name": {"b": None}}}})
     assert_same(Frame, {"ids": [1], "by_name": {"a": {"ids": ["2"], "by_name": {}}}})
+
+
+def _of(kind: Any, args: Any) -> Any:
+    return kind[args]
+
+
+def _composed(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return types made of others."""
+    return st.one_of(
+        st.builds(_of, st.sampled_from([list, set, frozenset, Pair, Box]), inner),
+        st.builds(_of, st.just(tuple), st.tuples(inner, st.just(...))),
+        st.builds(_of, st.sampled_from([tuple, dict, Union]), st.tuples(inner, inner)),
+    )
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return values made of others, some of which look like records."""
+    keys = SIMPLE | st.tuples(SIMPLE, SIMPLE)
+    return st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(keys, inner, max_size=3),
+        st.fixed_dictionaries({"x": inner}, optional={"y": inner, "child": inner, "boxes": inner}),
+        st.fixed_dictionaries({"inside": inner}),
+    )
+
+
+SIMPLE = st.sampled_from([None, True, 0, 1, -1, 2**64 - 1, 1.5, "", "a", "x", "1", b"a", "2020-01-01", "P1D"])
+VALUES = st.recursive(SIMPLE, _nested, max_leaves=8)
+TYPES = st.recursive(
+    st.sampled_from(
+        [*SCALARS, *CHOICES, datetime, Decimal, UUID, Money, Point, Plain, Node, Half, Attrs, IntBox, Card]
+    ),
+    _composed,
+    max_leaves=6,
+)
+
+
+@given(TYPES, st.lists(VALUES, min_size=1, max_size=8), st.sampled_from([None, earn]))
+def test_any_value_is_any_type_or_none_alike(spec: Any, values: list[Any], dec_hook: DecHook | None) -> None:
+    """Whatever types are made of; a value with several faults may be refused for either."""
+    refusals = []
+    for codec in (MSGSPEC, PURE):
+        try:
+            codec.decoder(spec, dec_hook)
+        except TypeError as exc:
+            refusals.append(exc)
+    assert len(refusals) != 1, spec
+    for value in () if refusals else values:
+        body = MSGSPEC.encode(value)
+        assert PURE.encode(value) == body
+        expected, found = (outcome(codec, spec, body, dec_hook) for codec in (MSGSPEC, PURE))
+        assert found[0] == expected[0], value
+        assert found[0] == "refused" or found == expected or " at 0x" in found[1], value
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)

@@ -1,6 +1,6 @@
 """msgpack in pure Python, for interpreters in which msgspec does not load; nobody else pays for it.
 
-The bytes are the same and the same values arrive.  Not the same: it is some fifty times slower, lists may nest some
+The bytes are the same and the same values arrive.  Not the same: it is some forty times slower, lists may nest some
 hundred levels only, bytes of an extension arrive as `msgpack.ExtType`, and dataclasses are made by their `__init__`.
 """
 

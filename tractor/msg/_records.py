@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, get_args, get_type_hints, is_typeddict
@@ -54,12 +55,14 @@ def record(kind: Any, spec: Any, node: Callable[[Any], Node]) -> Check:
     own = getattr(kind, "__dataclass_fields__", {})
     if any("INITVAR" in repr(field._field_type) for field in own.values()):
         raise TypeError("dataclasses with `InitVar` fields are not supported")
-    fields = [*own.values(), *getattr(kind, "__attrs_attrs__", ())]
+    fields = [*(dataclasses.fields(kind) if own else ()), *getattr(kind, "__attrs_attrs__", ())]
     # Where fields are set after `__init__`, cattrs loses their errors in detail.
     converter = _Fields(node, detailed=all(field.init for field in fields))
     # Left to itself cattrs does not look up names of types inside of other types, and converts what has no type.
+    # It does not generate code for a class of a kind while it does so for another one of that, hence all nodes first.
+    nodes = {field.name: node(fill_in(hints.get(field.name, Any), values)) for field in fields}
     resolved: dict[str, Any] = {
-        field.name: override(struct_hook=_hook(node(fill_in(hints.get(field.name, Any), values))))
+        field.name: override(struct_hook=_hook(nodes[field.name]))
         for field in fields
         if not isinstance(field.type, str) and hints.get(field.name, Any) != field.type
     }
