@@ -129,7 +129,21 @@ MAPS: list[Any] = [
 
 @pytest.mark.parametrize(
     "spec",
-    [Plain, Node, Picky, Box[int], Box[Any], Box[Box[int] | None], Box, IntBox, Attrs, Card, Half, Generic[int], Generic],
+    [
+        Plain,
+        Node,
+        Picky,
+        Box[int],
+        Box[Any],
+        Box[Box[int] | None],
+        Box,
+        IntBox,
+        Attrs,
+        Card,
+        Half,
+        Generic[int],
+        Generic,
+    ],
     ids=str,
 )
 def test_maps_become_records_or_are_refused_alike(spec: Any) -> None:
