@@ -33,7 +33,7 @@ class Pure:
     name = "msgpack"
 
     def __init__(self) -> None:
-        # The C part must not be loaded in an isolated interpreter, where it would not refuse.
+        # The C part is not even tried: none that claims to load in such an interpreter must be there by surprise.
         modules: dict[str, Any] = sys.modules
         modules.setdefault("msgpack._cmsgpack", None)
         from msgpack import fallback
@@ -76,8 +76,25 @@ class Pure:
 
 def _reader(new: Any) -> _Decode:
     """Return a function from bytes to what is in them."""
+    from msgpack.exceptions import FormatError, OutOfData, StackError
+
     options = {"strict_map_key": False, "timestamp": 3, "max_buffer_size": 2**40}
     idle: list[Any] = []
+
+    def read(unpacker: Any, data: Any) -> Any:
+        begin = unpacker.tell()
+        unpacker.feed(data)
+        try:
+            value = unpacker.unpack()
+        except OutOfData:
+            raise ValueError("Input data was truncated") from None
+        except FormatError as exc:
+            raise ValueError(f"MessagePack data is malformed: invalid opcode ({exc})") from None
+        except StackError:
+            raise RecursionError("nested too deeply") from None
+        if unpacker.tell() - begin != len(data):
+            raise ValueError("MessagePack data is malformed: trailing characters")
+        return value
 
     def unpack(data: Any) -> Any:
         try:
@@ -86,33 +103,15 @@ def _reader(new: Any) -> _Decode:
             unpacker = new(**options)
         # What has failed is left in an unknown state, and not used again.
         try:
-            value = _read_one(unpacker, data)
+            value = read(unpacker, data)
         except TypeError:
             # A list as a key, which is to be a tuple, and costs all other messages nothing.
-            return _read_one(new(object_pairs_hook=_with_tuples, **options), data)
+            return read(new(object_pairs_hook=_with_tuples, **options), data)
         if len(data) <= _KEEP:
             idle.append(unpacker)
         return value
 
     return unpack
-
-
-def _read_one(unpacker: Any, data: Any) -> Any:
-    from msgpack.exceptions import FormatError, OutOfData, StackError
-
-    begin = unpacker.tell()
-    unpacker.feed(data)
-    try:
-        value = unpacker.unpack()
-    except OutOfData:
-        raise ValueError("Input data was truncated") from None
-    except FormatError as exc:
-        raise ValueError(f"MessagePack data is malformed: invalid opcode ({exc})") from None
-    except StackError:
-        raise RecursionError("nested too deeply") from None
-    if unpacker.tell() - begin != len(data):
-        raise ValueError("MessagePack data is malformed: trailing characters")
-    return value
 
 
 def _with_tuples(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
