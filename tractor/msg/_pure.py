@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Buffer, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
@@ -23,6 +23,7 @@ type _Rule = Callable[[Any], Any]
 
 #: Largest message, in bytes, after which the object that has read it is used again: it keeps the memory.
 _KEEP = 65_536
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How often a hook may be asked about its own answers before they are taken to have no end.
 _PATIENCE = 1_000
 
@@ -141,7 +142,11 @@ def _default(enc_hook: _Rule | None) -> _Rule:
                     return obj
                 raise OverflowError("Integer value out of range")
             if kind is datetime:
-                return Timestamp.from_datetime(obj) if obj.tzinfo is not None else obj.isoformat()
+                if obj.tzinfo is None:
+                    return obj.isoformat()
+                # Not by its `from_datetime()`, which has lost microseconds in older releases.
+                since = obj - _EPOCH
+                return Timestamp(since.days * 86_400 + since.seconds, since.microseconds * 1_000)
             rule = _rule(kind) or enc_hook
             if rule is None:
                 raise TypeError(f"Encoding objects of type {kind.__name__} is unsupported")
