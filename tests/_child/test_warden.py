@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,6 +161,19 @@ def test_an_orphan_does_not_outlive_its_actor(tmp_path: Path) -> None:
         assert code == -signal.SIGKILL
         assert KILL_AFTER <= seconds < KILL_AFTER + LATE
         assert warded.events == ["ready", "cancel", "finished"]
+
+
+def test_a_parent_need_not_have_made_the_process(tmp_path: Path) -> None:
+    """A fork server has; the warden follows the life of the parent all the same."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        with start(tmp_path, "block", parent=other.pid) as warded:
+            warded.hang_up()
+            time.sleep(KILL_AFTER + LATE)
+            assert warded.process.poll() is None
+            assert warded.events == ["ready"]
+            other.kill()
+            warded.wait_for("interrupted")
+            assert warded.wait_end()[0] == -signal.SIGINT
 
 
 def test_one_whose_parent_dies_later_is_interrupted_then(tmp_path: Path) -> None:

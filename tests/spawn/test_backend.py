@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -18,12 +19,16 @@ from tractor.msg._codec import get_codec
 from tractor.msg._types import Hello, SpawnSpec
 from tractor.runtime._handshake import hear_hello, say_hello
 from tractor.runtime._vars import RuntimeVars
-from tractor.spawn._backend import BACKENDS, Child, ChildSpec, load_backend
+from tractor.spawn._backend import BACKENDS, Backend, Child, ChildSpec, load_backend, open_backend
 from tractor.supervise._spec import _search_path
 from tractor.testing import _procs
 
 #: Seconds in which an idle child has come up, or is gone after it was told to go.
 SOON = 10.0
+
+
+#: The backend of the block around: its children share what it keeps.
+_shared: ContextVar[Backend | None] = ContextVar("_shared", default=None)
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -78,6 +83,20 @@ class Running:
 
 
 @asynccontextmanager
+async def share_backend(key: str, **options: Any) -> AsyncGenerator[Backend]:
+    """Yield the backend that makes all children of the block; opened where none was opened around it."""
+    if (found := _shared.get()) is not None:
+        yield found
+        return
+    async with open_backend(key, **options) as backend:
+        token = _shared.set(backend)
+        try:
+            yield backend
+        finally:
+            _shared.reset(token)
+
+
+@asynccontextmanager
 async def open_child(key: str, spec: ChildSpec | None = None) -> AsyncGenerator[Running]:
     """Run a child around the block; the backend is cancelled behind it, and only then the channel is closed."""
     running: Running | None = None
@@ -93,16 +112,16 @@ async def open_child(key: str, spec: ChildSpec | None = None) -> AsyncGenerator[
             running = Running(value)
             self._status.started(running)
 
-    async def run(task_status: trio.TaskStatus[Running]) -> None:
-        exit_ = await load_backend(key)(spec or make_spec(), task_status=Status(task_status))
+    async def run(backend: Backend, task_status: trio.TaskStatus[Running]) -> None:
+        exit_ = await backend(spec or make_spec(), task_status=Status(task_status))
         assert running is not None
         running.exit = exit_
         running.ended.set()
 
     try:
-        async with trio.open_nursery() as nursery:
+        async with share_backend(key) as backend, trio.open_nursery() as nursery:
             with trio.fail_after(SOON):
-                child: Running = await nursery.start(run)
+                child: Running = await nursery.start(run, backend)
             try:
                 yield child
             finally:
@@ -122,6 +141,20 @@ def test_an_unknown_key_is_refused_with_the_known_ones() -> None:
     """A typo is found where it was made."""
     with pytest.raises(ValueError, match=r"unknown start method 'thread'.*'trio'"):
         load_backend("thread")
+
+
+async def test_what_a_backend_keeps_ends_with_the_block(backend: str) -> None:
+    """Where it keeps something; before it is needed there is nothing."""
+    before = _procs.all_pids()
+    async with share_backend(backend):
+        async with open_child(backend) as running:
+            await running.wait_up()
+            child = running.child.pid
+        async with open_child(backend) as running:
+            await running.wait_up()
+            assert running.child.pid != child
+    ours = [_procs.read_proc(pid) for pid in _procs.all_pids() - before]
+    assert not [proc for proc in ours if proc is not None and proc.parent == os.getpid()]
 
 
 async def test_a_child_comes_up_on_its_inherited_channel(backend: str) -> None:
@@ -299,7 +332,7 @@ async def test_many_at_once(backend: str) -> None:
             await running.wait_end()
 
     with trio.fail_after(SOON * 2):
-        async with trio.open_nursery() as nursery:
+        async with share_backend(backend), trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(run_one, f"kid{number}")
     assert sorted(names) == [f"kid{number}" for number in range(8)]

@@ -112,6 +112,11 @@ async def test_the_environment_wins_over_the_arguments(monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match="carrier pigeon"):
         async with tractor.open_root_actor(start_method="trio"):
             raise AssertionError("unreachable")
+    monkeypatch.setenv("TRACTOR_SPAWN_METHOD", "trio")
+    with pytest.raises(ValueError, match="carrier pigeon"):
+        # It is not used, and wrong all the same.
+        async with tractor.open_root_actor(start_method="carrier pigeon"):
+            raise AssertionError("unreachable")
 
 
 async def test_the_end_of_a_root_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tractor._errors import Exit
 from tractor.msg._types import Bye
-from tractor.spawn._backend import Child
+from tractor.spawn._backend import UNKNOWN_STATUS, Child
 from tractor.supervise._verdict import find_verdict, has_crashed, is_dying, left_as_asked, was_interrupted
 
 
@@ -81,6 +81,10 @@ def test_only_one_that_says_so_has_left_because_it_was_asked_to(
         (Exit("returned", 0), bye("crashed"), True),
         (Exit("died", 1), bye("cancelled"), True),
         (Exit("died", -11), None, True),
+        (Exit("died", None, UNKNOWN_STATUS), bye("cancelled"), False),
+        (Exit("died", None, UNKNOWN_STATUS), bye("crashed"), True),
+        (Exit("died", None, UNKNOWN_STATUS), None, True),
+        (Exit("died", None, "a thread's"), bye("cancelled"), True),
     ],
 )
 def test_a_child_has_crashed_by_its_own_word_or_by_its_exit(

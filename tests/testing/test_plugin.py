@@ -165,7 +165,18 @@ def test_an_unknown_backend_is_refused_with_the_known_ones(pytester: pytest.Pyte
     """The session does not start; the message says what there is."""
     result = run(pytester, "def test_x(): pass", "--spawn-backend=carrier-pigeon")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*no backend 'carrier-pigeon'; there is trio*"])
+    result.stderr.fnmatch_lines(["*no backend 'carrier-pigeon'; there is *trio*"])
+
+
+def test_a_backend_is_that_of_every_program_of_the_session(pytester: pytest.Pytester) -> None:
+    """Whatever they ask for; without the option the environment is as it was."""
+    body = """
+def test_method(spawn_backend):
+    print("method", spawn_backend, os.environ.get("TRACTOR_SPAWN_METHOD"))
+"""
+    result = run(pytester, body, "-s", "--spawn-backend=forkserver")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*method forkserver forkserver*"])
 
 
 OPTIONS = """

@@ -7,16 +7,18 @@ The lifeline brings two length-prefixed parts: the parent's module search path, 
 
 import signal
 
-# An interrupt that lands in an import may be lost there, with no more than a complaint on stderr; it waits until the
-# child has its own handlers.
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+if __name__ == "__main__":
+    # An interrupt that lands in an import may be lost there, with no more than a complaint on stderr; it waits until the
+    # child has its own handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
-import os  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
+import os
+import socket
+import sys
 
 
-def _receive(lifeline: socket.socket) -> bytes:
+def receive(lifeline: socket.socket) -> bytes:
+    """Return the next part of what the parent says."""
     data = bytearray()
     size = 4
     while len(data) < size:
@@ -35,8 +37,8 @@ if __name__ == "__main__":
     for fd in fds:
         os.set_inheritable(fd, False)
     lifeline = socket.socket(fileno=fds[1])
-    sys.path[:] = _receive(lifeline).decode(errors="surrogateescape").split("\0")
-    boot = _receive(lifeline)
+    sys.path[:] = receive(lifeline).decode(errors="surrogateescape").split("\0")
+    boot = receive(lifeline)
 
     from tractor._child._boot import exit_process, run_child
 

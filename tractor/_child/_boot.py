@@ -9,10 +9,10 @@ import socket
 import sys
 import threading
 import traceback
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import trio
 
@@ -43,8 +43,13 @@ CTRL_C_PATIENCE = 0.5
 _CONNECT_TIMEOUT = 10.0
 
 
-def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stderr: int | None) -> int:
-    """Be the actor that `boot` describes; return the exit status of its process."""
+def run_child(
+    boot: bytes, channel: socket.socket, lifeline: socket.socket, stderr: int | None, **backend: Any
+) -> int:
+    """Be the actor that `boot` describes; return the exit status of its process.
+
+    `backend`: what its own children are made with; see `open_backend`.
+    """
     spec: SpawnSpec = get_codec().decoder(SpawnSpec)(boot)
     _set_title(spec.name)
     if spec.loglevel:
@@ -53,7 +58,7 @@ def run_child(boot: bytes, channel: socket.socket, lifeline: socket.socket, stde
     warden.parent_addrs = [a for a in map(parse_maddr, spec.parent_addrs) if isinstance(a, UDSAddress)]
     warden.start()
     try:
-        return trio.run(_main, spec, channel, warden, stderr)
+        return trio.run(_main, spec, channel, warden, stderr, backend)
     except BaseException:
         if not warden.hung_up:
             raise
@@ -85,7 +90,9 @@ def _set_title(name: str) -> None:
     setproctitle.setproctitle(f"_subactor[{name.replace('\0', '?')}@{os.getpid()}]")
 
 
-async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: int | None) -> int:
+async def _main(
+    spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: int | None, backend: dict[str, Any]
+) -> int:
     actor = Actor(
         spec.name,
         uuid=spec.uuid,
@@ -101,7 +108,7 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
     ]
     booted = False
     try:
-        async with run_actor(actor, bind_addrs):
+        async with _open_backend(actor.start_method, backend) as actor.backend, run_actor(actor, bind_addrs):
             try:
                 replay_main(spec.main)
                 actor.exposed.load()
@@ -111,7 +118,7 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
                 await _report_failed_boot(actor, link, exc)
                 raise
             finally:
-                _restore_stderr(stderr, keep=not booted)
+                restore_stderr(stderr, keep=not booted)
             await _join_parent(actor, channel, spec.token)
             await actor.cancel_complete.wait()
     except (Exception, SystemExit) as exc:
@@ -126,6 +133,15 @@ async def _main(spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: in
         with trio.CancelScope(shield=True):
             await link.aclose()
     return 0
+
+
+def _open_backend(key: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
+    if not options:
+        # Not even loaded: most actors never have children.
+        return nullcontext()
+    from tractor.spawn._backend import open_backend
+
+    return open_backend(key, **options)
 
 
 def _handle_signals(actor: Actor, warden: Warden) -> None:
@@ -210,7 +226,7 @@ async def _report_failed_boot(actor: Actor, link: _ParentLink, exc: BaseExceptio
         traceback.print_exception(exc)
 
 
-def _restore_stderr(stderr: int | None, *, keep: bool) -> None:
+def restore_stderr(stderr: int | None, *, keep: bool) -> None:
     """Give the child the stderr it would have had; unless `keep`, what was written meanwhile goes there first."""
     if stderr is None:
         return

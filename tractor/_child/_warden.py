@@ -7,6 +7,7 @@ the ladder (signals); when it is dead, the warden does.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -43,6 +44,8 @@ class Warden:
         close_in_forks(lifeline)
         self._lifeline = lifeline
         self._parent_pid = parent_pid
+        #: The parent's process where it is not the one that made this one, or None.
+        self._parent: select.poll | None = None
         self._actor: Actor | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._finished = threading.Event()
@@ -55,6 +58,11 @@ class Warden:
 
     def start(self) -> None:
         """Begin to watch."""
+        if os.getppid() != self._parent_pid:
+            with suppress(OSError):
+                parent = select.poll()
+                parent.register(os.pidfd_open(self._parent_pid), select.POLLIN)
+                self._parent = parent
         threading.Thread(target=self._watch, name="tractor-warden", daemon=True).start()
 
     def guard(self, actor: Actor) -> None:
@@ -80,6 +88,8 @@ class Warden:
 
     def is_orphan(self) -> bool:
         """Whether the parent's process is gone."""
+        if self._parent is not None:
+            return bool(self._parent.poll(0))
         return os.getppid() != self._parent_pid
 
     def _watch(self) -> None:

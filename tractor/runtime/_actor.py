@@ -78,6 +78,8 @@ class Actor:
         self.farewells: list[Callable[[], Awaitable[None]]] = []
         #: The spawn backend for its children.
         self.start_method = variables._start_method
+        #: The backend itself, in an actor that was told to have one; supervision's own.
+        self.backend: Any = None
         self.cancel_called = False
         #: Who asked this actor to end.
         self.cancel_caller: tuple[str, str] | None = None

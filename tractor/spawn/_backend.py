@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
@@ -11,6 +12,9 @@ from typing import Any, Protocol
 import trio
 
 from tractor._errors import Exit
+
+#: The detail of an exit of which nobody can tell more than that it has happened.
+UNKNOWN_STATUS = "its exit status is unknown, for the fork server was lost"
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,29 @@ class FirstHand:
         self._status.started(value)
 
 
-#: Backends by the key users write (`start_method=`), as `module:function`, loaded when first asked for.
-BACKENDS = {"trio": "tractor.spawn._trio:trio_proc"}
+#: Backends by the key users write (`start_method=`), as `module:name`, loaded when first asked for: a function, or a class
+#: of which each actor has one object, an async context manager, around its life.
+BACKENDS = {
+    "forkserver": "tractor.spawn._forkserver:ForkServer",
+    "trio": "tractor.spawn._trio:trio_proc",
+}
 
 
 def load_backend(key: str) -> Backend:
-    """Return a backend; `ValueError` for a key we do not have."""
+    """Return a backend, or the class of one; `ValueError` for a key we do not have."""
     if key not in BACKENDS:
         raise ValueError(f"unknown start method {key!r}; choose one of {sorted(BACKENDS)}")
     module, _, name = BACKENDS[key].partition(":")
     backend: Backend = getattr(import_module(module), name)
     return backend
+
+
+def open_backend(key: str, **options: Any) -> AbstractAsyncContextManager[Backend]:
+    """Return a context manager that yields the backend of one actor: what it keeps ends with the block, after all children.
+
+    `options`: for a backend that is a class; others have none. Raises what `load_backend` raises.
+    """
+    backend: Any = load_backend(key)
+    opened: AbstractAsyncContextManager[Backend]
+    opened = backend(**options) if isinstance(backend, type) else nullcontext(backend)
+    return opened

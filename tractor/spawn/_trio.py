@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import trio
 
@@ -22,18 +24,48 @@ _ENTRY = str(Path(__file__).parent.parent / "_child" / "__main__.py")
 _TAIL = 4096
 
 
+class Process(Protocol):
+    """What a child needs of its process."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, or the negative number of the signal that ended it; None while it runs."""
+
+    def send_signal(self, sig: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+
+    async def wait(self) -> Any:
+        """Return when it is gone."""
+
+
+class Ends(NamedTuple):
+    """What connects a child to its parent: our ends, and the descriptors that it is to get."""
+
+    channel: socket.socket
+    lifeline: socket.socket
+    #: The file that keeps what it writes to stderr before it is up, or -1.
+    stderr: int
+    #: Of its channel, of its lifeline and, where there is one, of the stderr it is to have once it is up.
+    theirs: list[int]
+
+
 class ProcessChild:
     """A child in a process of its own."""
 
-    def __init__(
-        self, process: trio.Process, channel: socket.socket, lifeline: socket.socket, stderr: int
-    ) -> None:
+    def __init__(self, process: Process, ends: Ends) -> None:
         self._process = process
-        self._lifeline = lifeline
-        self._stderr = stderr
+        self._lifeline = ends.lifeline
+        self._stderr = ends.stderr
         self.pid = process.pid
         self.where = f"pid {process.pid}"
-        self.channel = channel
+        self.channel = ends.channel
         self.exit: Exit | None = None
         self.killed = False
         self._output = ""
@@ -62,6 +94,11 @@ class ProcessChild:
         self.killed = True
         self._process.kill()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended and was reaped."""
+        return self._process.returncode is not None
+
     def boot_output(self) -> str:
         """Return the end of what it wrote to stderr before it was up."""
         if self._stderr == -1 or self.exit is not None:
@@ -70,7 +107,28 @@ class ProcessChild:
         return os.pread(self._stderr, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
 
     @trio.lowlevel.enable_ki_protection
-    async def send_boot(self, blob: bytes) -> None:
+    async def live(
+        self, parts: Sequence[bytes], *, kill_grace: float, task_status: trio.TaskStatus[Child]
+    ) -> Exit:
+        """Tell the child `parts`, hand it out, and return how it ended; see `Backend`."""
+        blob = b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_boot, blob)
+            task_status.started(self)
+            try:
+                await self._process.wait()
+            finally:
+                if not self.is_gone:
+                    self.kill()
+                    with trio.move_on_after(kill_grace, shield=True):
+                        await self._process.wait()
+                self.conclude()
+            nursery.cancel_scope.cancel()
+        assert self.exit is not None
+        return self.exit
+
+    @trio.lowlevel.enable_ki_protection
+    async def _send_boot(self, blob: bytes) -> None:
         """Write what the child reads first; a child that dies meanwhile is somebody else's finding."""
         left = memoryview(blob)
         with suppress(OSError, trio.ClosedResourceError):
@@ -100,66 +158,80 @@ async def trio_proc(
     """Run one child as a process; see `Backend`."""
     with ExitStack() as stack:
         child = await _start(spec, stack)
-        async with trio.open_nursery() as nursery:
-            paths = "\0".join(spec.sys_path).encode(errors="surrogateescape")
-            blob = b"".join(len(part).to_bytes(4, "little") + part for part in (paths, spec.boot))
-            nursery.start_soon(child.send_boot, blob)
-            task_status.started(child)
-            try:
-                await child._process.wait()
-            finally:
-                if child._process.returncode is None:
-                    child.kill()
-                    with trio.move_on_after(spec.kill_grace, shield=True):
-                        await child._process.wait()
-                child.conclude()
-            nursery.cancel_scope.cancel()
-        assert child.exit is not None
-        return child.exit
+        parts = [encode_paths(spec.sys_path), spec.boot]
+        return await child.live(parts, kill_grace=spec.kill_grace, task_status=task_status)
 
 
 async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
-    """Create the process and the two socket pairs; what stays here is closed by `stack`."""
+    """Create the process and what connects us; what stays here is closed by `stack`."""
     options = dict(spec.options)
     with ExitStack() as theirs, ExitStack() as untaken:
-        # Closed here only on failure: whoever takes the channel does it otherwise.
-        channel, their_channel = socket.socketpair()
-        untaken.enter_context(channel)
-        theirs.enter_context(their_channel)
-        lifeline, their_lifeline = socket.socketpair()
-        stack.enter_context(lifeline)
-        theirs.enter_context(their_lifeline)
-        lifeline.setblocking(False)
-        close_in_forks(lifeline)
-        close_in_forks(channel)
-        fds = [their_channel.fileno(), their_lifeline.fileno()]
-        stderr = -1
-        if "stderr" not in options:
-            # What the child writes before it is up is kept for the report of a failed boot; from then on it
-            # writes to the stderr it would have had.
-            stderr = _anonymous_file(stack)
-            options["stderr"] = stderr
+        ends = make_ends(stack, theirs, untaken, record="stderr" not in options)
+        if ends.stderr != -1:
+            options["stderr"] = ends.stderr
+        pass_fds = (*options.pop("pass_fds", ()), *ends.theirs)
+        process = await trio.lowlevel.open_process(_command(spec, ends.theirs), pass_fds=pass_fds, **options)
+        untaken.pop_all()
+    return ProcessChild(process, ends)
+
+
+def make_ends(stack: ExitStack, theirs: ExitStack, untaken: ExitStack, *, record: bool) -> Ends:
+    """Connect a child that is about to be made.
+
+    `stack` closes what stays here, `theirs` what the child has got by then, and `untaken` the channel, which is for
+    whoever takes it, unless it fails. `record`: whether what the child writes before it is up is kept for the report of a
+    failed boot; from then on it writes to the stderr it would have had.
+    """
+    channel, their_channel = socket.socketpair()
+    untaken.enter_context(channel)
+    theirs.enter_context(their_channel)
+    lifeline, their_lifeline = socket.socketpair()
+    stack.enter_context(lifeline)
+    theirs.enter_context(their_lifeline)
+    lifeline.setblocking(False)
+    close_in_forks(lifeline)
+    close_in_forks(channel)
+    fds = [their_channel.fileno(), their_lifeline.fileno()]
+    stderr = -1
+    if record:
+        stderr = anonymous_file(stack)
+        if is_standard(2):
             with suppress(OSError):
                 fds.append(os.dup(2))
                 theirs.callback(os.close, fds[-1])
-        pass_fds = (*options.pop("pass_fds", ()), *fds)
-        process = await trio.lowlevel.open_process(_command(spec, fds), pass_fds=pass_fds, **options)
-        untaken.pop_all()
-    return ProcessChild(process, channel, lifeline, stderr)
+    return Ends(channel, lifeline, stderr, fds)
+
+
+def is_standard(fd: int) -> bool:
+    """Whether 0, 1 or 2 is a stream for children, too: a daemon may have closed it, and the number is another's then."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+def encode_paths(paths: Sequence[str]) -> bytes:
+    """Return a module search path as a child reads it."""
+    return "\0".join(paths).encode(errors="surrogateescape")
 
 
 def _command(spec: ChildSpec, fds: list[int]) -> list[str]:
+    uid = f"({spec.name!r}, {spec.uuid!r})"
+    return [*interpreter_command(), _ENTRY, "--uid", uid, "--fds", ",".join(map(str, fds))]
+
+
+def interpreter_command() -> list[str]:
+    """Return the beginning of a command that runs another interpreter like this one."""
     if not sys.executable:
         raise RuntimeError(
             "cannot start a process: this interpreter does not know its own path (sys.executable)"
         )
     # The same flags as ours (-O, -W, -X, …), as multiprocessing does; -P keeps the entry's folder off the path.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    uid = f"({spec.name!r}, {spec.uuid!r})"
-    return [sys.executable, *flags, "-P", _ENTRY, "--uid", uid, "--fds", ",".join(map(str, fds))]
+    return [sys.executable, *flags, "-P"]
 
 
-def _anonymous_file(stack: ExitStack) -> int:
+def anonymous_file(stack: ExitStack) -> int:
     """Return a descriptor of a file without a name, closed by `stack`."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("tractor-boot-stderr")

@@ -54,7 +54,7 @@ class ActorNursery:
         _check_seconds("grace", grace)
         _check_seconds("boot_timeout", boot_timeout)
         self._actor = actor
-        self._backend = load_backend(start_method)
+        self._backend = actor.backend or load_backend(start_method)
         self._grace = grace
         self._boot_timeout = boot_timeout
         self._children: dict[tuple[str, str], SupervisedChild] = {}
@@ -109,7 +109,8 @@ class ActorNursery:
         `enable_modules`: dotted names of the modules whose functions may be run in it. `bind_addrs`: where it listens
         (default: a random address of its transport). `enable_transports`: `["tcp"]` or `["uds"]` (default: ours).
         `inherit_parent_main`: whether functions of the main script can run in it. `proc_kwargs`: passed to
-        `trio.lowlevel.open_process`. `rpc_module_paths`: deprecated, more of `enable_modules`.
+        `trio.lowlevel.open_process`; with a fork server: `cwd`, `env`, `pass_fds`, `start_new_session`, `stderr`, `stdin`,
+        `stdout` and `umask`. `rpc_module_paths`: deprecated, more of `enable_modules`.
 
         Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
         raises. When it later ends though nobody asked it to, that is an error of this nursery.

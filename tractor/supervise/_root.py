@@ -18,7 +18,7 @@ from tractor.runtime._lifetime import run_actor
 from tractor.runtime._precedence import find_hidden, raise_unchanged
 from tractor.runtime._state import current_actor
 from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
-from tractor.spawn._backend import load_backend
+from tractor.spawn._backend import load_backend, open_backend
 from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, run_nursery
 from tractor.supervise._spec import check_name, merge_modules
 from tractor.trionics._managers import protected_manager
@@ -40,6 +40,7 @@ async def open_root_actor(
     enable_modules: list[str] | None = None,
     rpc_module_paths: list[str] | None = None,
     start_method: str | None = None,
+    forkserver_preload: list[str] | None = None,
     loglevel: str | None = None,
     ensure_registry: bool = False,
     max_msg_size: int = MAX_BODY,
@@ -53,7 +54,10 @@ async def open_root_actor(
     `ensure_registry`: whether this must be that program.
     `tpt_bind_addrs`: where it listens (default: random addresses). An address is `(host, port)`, `(directory, socket file)` or
     a multiaddr, as a string or an object. `enable_transports`: `["tcp"]` (the default), `["uds"]` or both.
-    `enable_modules`: modules whose functions peers may run in it (`rpc_module_paths`: the same, deprecated). `start_method`: the spawn backend, `"trio"`.
+    `enable_modules`: modules whose functions peers may run in it (`rpc_module_paths`: the same, deprecated). `start_method`: how children are made,
+    `"trio"` (the default: a fresh interpreter) or `"forkserver"` (a fork of one small process, started with the first child).
+    `forkserver_preload`: modules that this process imports, once for all children; a first child cannot be started where one
+    of them fails to import, starts a thread or makes an interpreter. Other methods do not use it.
     `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way;
     it is not negotiated: all of a tree have the same, and who gets a larger one from elsewhere hangs up.
     `max_requests`: how many requests of one peer each actor serves at a time; further ones get `TooManyRequests`.
@@ -70,8 +74,8 @@ async def open_root_actor(
     transports = check_transports(enable_transports, ["tcp"])
     registries = _registry_addrs(registry_addrs, transports)
     binds = _wrap_all("tpt_bind_addrs", tpt_bind_addrs or [], transports)
-    method = os.environ.get("TRACTOR_SPAWN_METHOD") or start_method or "trio"
-    load_backend(method)
+    method = _choose_method(start_method)
+    preload = _check_preload(forkserver_preload)
     actor = Actor(
         name,
         variables=RuntimeVars(_is_root=True, _enable_tpts=transports, _start_method=method, **limits),
@@ -82,7 +86,7 @@ async def open_root_actor(
     hidden: BaseException | None = None
     try:
         await settle(actor, registries, binds, ensure_registry=ensure_registry)
-        async with run_actor(actor, []):
+        async with open_backend(method, preload=preload) as actor.backend, run_actor(actor, []):
             actor.vars._root_addrs = [addr.unwrap() for addr in actor.server.addrs]
             actor.vars._root_mailbox = actor.vars._root_addrs[0]
             await enter(actor)
@@ -108,6 +112,24 @@ def _conclude(actor: Actor, left: BaseException | None) -> None:
         raise actor.exit_cause from left
     if left is not None:
         raise_unchanged(left)
+
+
+def _choose_method(given: str | None) -> str:
+    """Return the key of the spawn backend; one that is not used must be right, too."""
+    method = os.environ.get("TRACTOR_SPAWN_METHOD") or given or "trio"
+    for key in (given or method, method):
+        load_backend(key)
+    return method
+
+
+def _check_preload(modules: list[str] | None) -> list[str]:
+    """Return the modules a fork server imports; `TypeError` for anything else than a list of names."""
+    given: list[object] | str | None = modules  # type: ignore[assignment]
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given or []):
+        raise TypeError(
+            f"forkserver_preload is a list of module names, such as ['numpy']; it was {modules!r}"
+        )
+    return list(modules or [])
 
 
 def _show_log(given: str | None) -> str | None:

@@ -9,7 +9,7 @@ import trio
 
 from tractor._errors import Exit
 from tractor.msg._types import Bye
-from tractor.spawn._backend import Child
+from tractor.spawn._backend import UNKNOWN_STATUS, Child
 
 #: Seconds in which a dying child has let go of its lifeline as well as of its channel (measured: microseconds, also where
 #: a machine is far too busy), and between two looks at it.
@@ -44,7 +44,10 @@ def was_interrupted(exit: Exit | None, bye: Bye | None) -> bool:  # noqa: A002 -
 
 def has_crashed(exit: Exit | None, bye: Bye | None) -> bool:  # noqa: A002 - the thing's name
     """Whether an error of its own ended it, or kept it from ending in order."""
-    return (bye is not None and bye.how == "crashed") or (exit is not None and exit.how == "died")
+    if bye is not None and (bye.how == "crashed" or (exit is not None and exit.detail == UNKNOWN_STATUS)):
+        # Of one that has said how it leaves, that is all there is to know.
+        return bye.how == "crashed"
+    return exit is not None and exit.how == "died"
 
 
 def left_as_asked(exit: Exit | None, bye: Bye | None) -> bool:  # noqa: A002 - the thing's name

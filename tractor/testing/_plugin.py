@@ -17,7 +17,6 @@ import pytest
 
 from tractor.testing import _guard, _leaks, _procs
 
-BACKENDS = ("trio",)
 TRANSPORTS = ("tcp", "uds")
 CHILD_LINKS = ("inherit", "connect")
 #: Seconds for an async test, and how many more of wall time until the whole session is ended.
@@ -43,7 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("tractor")
     group.addoption(
-        "--spawn-backend", metavar="KEY", default="trio", help="how children are made (default: trio)"
+        "--spawn-backend",
+        metavar="KEY",
+        help="how children are made, in spite of what a program asks for (default: TRACTOR_SPAWN_METHOD, else trio)",
     )
     group.addoption(
         "--transport",
@@ -61,8 +62,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and prepare the environment that every process of the session sees."""
+    from tractor.spawn._backend import BACKENDS
+
     backend = config.getoption("--spawn-backend")
-    if backend not in BACKENDS:
+    if backend is not None and backend not in BACKENDS:
         raise pytest.UsageError(f"--spawn-backend: no backend {backend!r}; there is {', '.join(BACKENDS)}")
     config.addinivalue_line(
         "markers",
@@ -82,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Socket files go where no other session on this machine puts its own.
     patch.setenv("XDG_RUNTIME_DIR", private)
     patch.setenv("TRACTOR_CHILD_LINK", config.getoption("--child-link"))
+    if backend is not None:
+        patch.setenv("TRACTOR_SPAWN_METHOD", backend)
     # Programs of other tests, and of other sessions on this machine, are none of a test's business.
     patch.setenv("TRACTOR_REGISTRY_ADDRS", "")
     dump = Path(tempfile.gettempdir(), f"tractor-hang-{os.getpid()}.txt")
@@ -162,8 +167,8 @@ def transport(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def spawn_backend(request: pytest.FixtureRequest) -> str:
     """The key of the backend that makes this session's children."""
-    key: str = request.config.getoption("--spawn-backend")
-    return key
+    key: str | None = request.config.getoption("--spawn-backend")
+    return key or os.environ.get("TRACTOR_SPAWN_METHOD") or "trio"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,514 @@
+"""What is special about children that are forks of a server."""
+
+import gc
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import tractor
+from tests.programs import actors, forked
+from tests.programs.watch import Tree, find_marked
+from tests.spawn.test_backend import SOON, is_alive, make_spec, open_child, share_backend
+from tests.spawn.test_trio import name_of, preserved_limit, read_command
+from tractor._errors import Exit
+from tractor.spawn import _forklink
+from tractor.spawn._backend import UNKNOWN_STATUS
+from tractor.testing import _procs
+
+KEY = "forkserver"
+
+
+def find_servers() -> list[int]:
+    """Return the pids of the fork servers that this process has started."""
+    found = (_procs.read_proc(pid) for pid in _procs.all_pids())
+    ours = [
+        proc.pid for proc in found if proc is not None and proc.parent == os.getpid() and proc.state != "Z"
+    ]
+    return [pid for pid in ours if read_command(pid)[0] == f"_forkserver[of {os.getpid()}]"]
+
+
+def links_of(pid: int) -> list[str]:
+    """Return what the descriptors of a process refer to; the one that lists them, if it is ours, is gone by then."""
+    names = []
+    for fd in list(Path(f"/proc/{pid}/fd").iterdir()):
+        with suppress(FileNotFoundError):
+            names.append(os.readlink(fd))
+    return names
+
+
+@asynccontextmanager
+async def open_forks(**root: Any) -> AsyncGenerator[tractor.ActorNursery]:
+    """Open a nursery whose children are forked, and end them behind the block."""
+    async with tractor.open_nursery(start_method=KEY, registry_addrs=[], **root) as nursery:
+        yield nursery
+        await nursery.cancel()
+
+
+async def start(nursery: tractor.ActorNursery, name: str = "kid", **proc_kwargs: Any) -> tractor.Portal:
+    """Start a child that can tell what it has."""
+    return await nursery.start_actor(
+        name, enable_modules=[forked.__name__, actors.__name__], proc_kwargs=proc_kwargs
+    )
+
+
+# The server.
+
+
+async def test_one_server_makes_all_children_of_a_tree() -> None:
+    """It comes with the first child, has one thread, says whose it is, and is gone with the root."""
+    async with open_forks() as nursery:
+        assert find_servers() == []
+        first, second = await start(nursery, "first"), await start(nursery, "second")
+        (server,) = find_servers()
+        assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
+        above, below = await first.run(forked.look_below)
+        seen = [above, below, await second.run(forked.look)]
+        assert {one["server"] for one in seen} == {server}
+        assert len({one["pid"] for one in seen}) == 3
+        assert not any(one["pid"] == server for one in seen)
+    assert not is_alive(server)
+
+
+async def test_the_server_keeps_its_children_in_shared_memory() -> None:
+    """No collection writes to what it had before; what a child makes itself is collected as ever."""
+    async with open_forks() as nursery:
+        seen = await (await start(nursery)).run(forked.look)
+    assert seen["frozen"]
+    assert seen["collects"]
+
+
+async def test_a_server_that_is_killed_takes_nobody_along() -> None:
+    """Its children go on and are still ended in order; that nobody can tell how they ended is no failure of theirs."""
+    async with open_forks() as nursery:
+        old = await start(nursery, "old")
+        (server,) = find_servers()
+        os.kill(server, signal.SIGKILL)
+        assert await old.run(actors.add, a=1, b=2) == 3
+        young = await start(nursery, "young")
+        (another,) = find_servers()
+        assert another != server
+        assert (await young.run(forked.look))["server"] == another
+
+
+async def test_a_child_of_a_lost_server_is_ended_all_the_same() -> None:
+    """Whatever is done to it; its exit status is the only thing that nobody knows."""
+    for step, how in (("hang_up", "died"), ("interrupt", "died"), ("kill", "killed")):
+        async with open_child(KEY) as running:
+            await running.wait_up()
+            (server,) = find_servers()
+            os.kill(server, signal.SIGKILL)
+            getattr(running.child, step)()
+            assert await running.wait_end() == Exit(how, None, UNKNOWN_STATUS)  # type: ignore[arg-type]
+            assert not is_alive(running.child.pid)
+
+
+async def test_a_server_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that it does not answer is done by a new one; how its children end is not waited for long."""
+    monkeypatch.setattr(_forklink, "FORK_TIMEOUT", 0.2)
+    monkeypatch.setattr(_forklink, "STATUS_TIMEOUT", 0.2)
+    async with open_forks() as nursery:
+        await start(nursery, "old")
+        (server,) = find_servers()
+        os.kill(server, signal.SIGSTOP)
+        with trio.fail_after(SOON):
+            await start(nursery, "young")
+        assert server not in find_servers()
+
+
+async def test_a_child_of_a_server_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The news of its exit does not come; that it is gone is seen."""
+    monkeypatch.setattr(_forklink, "STATUS_TIMEOUT", 0.1)
+    async with open_child(KEY) as running:
+        await running.wait_up()
+        (server,) = find_servers()
+        os.kill(server, signal.SIGSTOP)
+        running.child.kill()
+        assert await running.wait_end() == Exit("killed", None, UNKNOWN_STATUS)
+
+
+async def test_a_server_that_is_not_ready_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed, and the start has failed."""
+    monkeypatch.setattr(_forklink, "START_TIMEOUT", 0.001)
+    async with open_forks() as nursery:
+        with pytest.raises(tractor.ActorFailure, match=r"the fork server was not ready within 0\.001 s"):
+            await start(nursery)
+        assert find_servers() == []
+
+
+async def test_a_server_that_cannot_start_says_why() -> None:
+    """Such as one that does not find our modules; a later start tries again."""
+    spec = make_spec()
+    spec.sys_path[:] = []
+    with pytest.RaisesGroup(pytest.RaisesExc(tractor.RuntimeFailure, match="No module named 'tractor'")):
+        async with open_child(KEY, spec):
+            raise AssertionError("unreachable")
+
+
+async def test_a_grandchild_when_the_server_is_lost() -> None:
+    """Its parent starts a server of its own, which is gone with it."""
+    async with open_forks() as nursery:
+        portal = await start(nursery)
+        above, below = await portal.run(forked.look_below, kill_server=True)
+        assert above["server"] != below["server"]
+        own = _procs.read_proc(below["server"])
+        assert own is not None
+        assert own.parent == above["pid"]
+    assert not is_alive(below["server"])
+
+
+@pytest.mark.parametrize("first", ["root", "server"])
+@pytest.mark.parametrize("what", ["sleep", "block"])
+def test_nothing_outlives_a_root_that_was_killed(first: str, what: str, tmp_path: Path) -> None:
+    """Neither its server nor what that has made, also where the deepest actor never looks up or the server goes first."""
+    tree = Tree(tmp_path, "nest.py", "uds", what, TRACTOR_SPAWN_METHOD=KEY)
+    with tree.running():
+        pids = [tree.pid_of(f"level{number}") for number in range(3)]
+        servers = [proc for proc in find_marked(tree.mark) if proc.command().startswith("_forkserver")]
+        assert [proc.pid for proc in servers] == [_procs.read_proc(pids[0]).parent]  # type: ignore[union-attr]
+        if first == "server":
+            os.kill(servers[0].pid, signal.SIGKILL)
+        tree.wait_gone(tree.kill("root"))
+
+
+async def test_a_fork_of_ours_does_not_keep_the_server() -> None:
+    """It holds no end of our connection."""
+    async with open_forks() as nursery:
+        await start(nursery)
+        (server,) = find_servers()
+        reader, writer = os.pipe()
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            # Threads of ours that are idle do no harm to a fork that does nothing.
+            pid = os.fork()
+        if pid == 0:
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+    assert not is_alive(server)
+    os.close(reader)
+    os.close(writer)
+    os.waitpid(pid, 0)  # noqa: ASYNC222 - it ends with the pipe
+
+
+# What it preloads.
+
+
+async def test_what_is_preloaded_is_imported_once() -> None:
+    """In the server, before the first fork."""
+    async with open_forks(forkserver_preload=[forked.__name__]) as nursery:
+        for name in ("first", "second"):
+            seen = await (await start(nursery, name)).run(forked.look)
+            assert seen["imported_in"] == seen["server"]
+    async with open_forks() as nursery:
+        seen = await (await start(nursery)).run(forked.look)
+        assert seen["imported_in"] == seen["pid"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "raise LookupError('the other half')",
+            r"it could not import 'odd', of .*LookupError: the other half",
+        ),
+        ("raise SystemExit(3)", "it could not import 'odd'"),
+        ("import os\nprint('last words')\nos.abort()", "ended before it was ready; it wrote:"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            "'odd', of forkserver_preload, cannot be preloaded: a fork would lose the threads that run: Thread-1",
+        ),
+        (
+            "import _interpreters\n_interpreters.create()",
+            "'odd', of forkserver_preload, cannot be preloaded: a fork of a process that holds a sub-interpreter",
+        ),
+    ],
+)
+async def test_what_cannot_be_preloaded_is_an_error(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the first start, with the reason; nothing is forked then."""
+    (tmp_path / "odd.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    async with open_forks(forkserver_preload=["odd"]) as nursery:
+        with pytest.raises(tractor.ActorFailure, match=f"(?s){message}"):
+            await start(nursery)
+        assert find_servers() == []
+
+
+async def test_an_interpreter_that_comes_later_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that a hook of a preloaded module makes: the fork would crash."""
+    (tmp_path / "sly.py").write_text(
+        "import _interpreters, os, threading\nos.register_at_fork(after_in_parent=_interpreters.create)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    async with open_forks(forkserver_preload=["sly"]) as nursery:
+        assert await (await start(nursery)).run(actors.add, a=1, b=2) == 3
+        with pytest.raises(
+            tractor.ActorFailure, match="a fork of a process that holds a sub-interpreter crashes"
+        ):
+            await start(nursery, "second")
+
+
+async def test_a_list_of_modules_is_wanted() -> None:
+    """A name alone would be taken for a list of letters."""
+    for given in ("numpy", [1]):
+        with pytest.raises(TypeError, match="forkserver_preload is a list of module names"):
+            async with open_forks(forkserver_preload=given):
+                raise AssertionError("unreachable")
+
+
+# What a child is like.
+
+
+async def test_a_child_is_like_the_process_that_asked_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that is at this moment, not as the server is."""
+    async with open_forks() as nursery:
+        before = await (await start(nursery, "before")).run(forked.look)
+        assert (before["greeting"], before["cwd"], before["argv"]) == (None, os.getcwd(), sys.argv)
+        monkeypatch.setenv("GREETING", "caf\udce9")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["somebody", "else"])
+        umask = os.umask(0o027)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        try:
+            portal = await start(nursery, "after")
+        finally:
+            os.umask(umask)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+        seen = await portal.run(forked.look)
+    assert seen["greeting"] == b"caf\xe9"
+    assert (seen["cwd"], seen["argv"], seen["umask"]) == (str(tmp_path), ["somebody", "else"], 0o027)
+    assert (before["ignores_hup"], seen["ignores_hup"]) == (False, True)
+    assert (before["blocked"], seen["blocked"]) == ([], [int(signal.SIGUSR2)])
+    assert before["session"] == os.getsid(0)
+    assert before["limit"] == os.sysconf("SC_OPEN_MAX")
+
+
+async def test_children_are_random_each_in_its_own_way() -> None:
+    """Though they are copies of one process, and so in what `multiprocessing` keeps secret."""
+    random.seed(1)
+    async with open_forks(forkserver_preload=[forked.__name__]) as nursery:
+        seen = [await (await start(nursery, name)).run(forked.look) for name in ("first", "second", "third")]
+    assert len({one["random"] for one in seen}) == 3
+    assert len({bytes(one["authkey"]) for one in seen}) == 3
+
+
+async def test_options_reach_the_child(tmp_path: Path) -> None:
+    """As `trio.lowlevel.open_process` takes them."""
+    reader, writer = os.pipe()
+    try:
+        async with open_forks() as nursery:
+            portal = await start(
+                nursery,
+                cwd=tmp_path,
+                env={**os.environ, "GREETING": "hello"},
+                pass_fds=(writer,),
+                umask=0o077,
+                start_new_session=True,
+            )
+            seen = await portal.run(forked.look)
+            await portal.run(actors.write_fd, fd=writer, text="from below")
+        assert os.read(reader, 100) == b"from below"
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (seen["cwd"], seen["greeting"], seen["umask"]) == (str(tmp_path), b"hello", 0o077)
+    assert seen["session"] == seen["pid"]
+
+
+async def test_a_child_has_the_streams_it_was_given(tmp_path: Path) -> None:
+    """And what it has printed is there when it has ended."""
+    (tmp_path / "in").write_text("read me")
+    with (
+        open(tmp_path / "in") as stdin,
+        open(tmp_path / "out", "w") as stdout,
+        open(tmp_path / "err", "w") as err,
+    ):
+        async with open_forks() as nursery:
+            portal = await start(nursery, stdin=stdin, stdout=stdout, stderr=err.fileno())
+            assert await portal.run(forked.read_and_write, text="to") == "read me"
+            both = await start(
+                nursery, "both", stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT
+            )
+            assert await both.run(forked.read_and_write, text="both to") == ""
+    assert sorted((tmp_path / "out").read_text().splitlines()) == ["both to err", "both to out", "to out"]
+    assert (tmp_path / "err").read_text() == "to err\n"
+
+
+async def test_a_child_prints_where_we_would(capfd: pytest.CaptureFixture[str]) -> None:
+    """Also where that has changed since the server was started, as a test's captured output does."""
+    async with open_forks() as nursery:
+        await start(nursery, "first")
+        portal = await start(nursery)
+        await portal.run(forked.read_and_write, text="here")
+    assert capfd.readouterr() == ("here out\n", "here err\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"creationflags": 1, "shell": True},
+            TypeError,
+            "does not know creationflags, shell; proc_kwargs may have: cwd",
+        ),
+        ({"stdin": subprocess.PIPE}, ValueError, "stdin=PIPE: nobody would"),
+        ({"cwd": "/nowhere/at/all"}, FileNotFoundError, "/nowhere/at/all"),
+        ({"pass_fds": (999_999,)}, OSError, "Bad file descriptor"),
+        ({"pass_fds": tuple([0] * 250)}, ValueError, "pass_fds has 250 descriptors; the kernel passes 253"),
+    ],
+)
+async def test_options_that_a_fork_cannot_have_are_refused(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """By the start, with their names; the server is as good as before."""
+    async with open_forks() as nursery:
+        with pytest.raises(tractor.ActorFailure, match=message) as caught:
+            await start(nursery, **options)
+        assert isinstance(caught.value.__cause__, error)
+        assert await (await start(nursery)).run(actors.add, a=1, b=2) == 3
+
+
+# Its descriptors.
+
+
+async def test_a_child_holds_nothing_that_is_not_its_own() -> None:
+    """No descriptor of ours nor of the server, no end of a sibling's channel or lifeline, not the record of its boot."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    try:
+        async with open_child(KEY) as first, open_child(KEY) as second, open_child(KEY) as third:
+            for running in (first, second, third):
+                await running.wait_up()
+            pids = [os.getpid(), *find_servers(), *(one.child.pid for one in (first, second, third))]
+            terminal = {name_of(number) for number in range(3)}
+            held: list[set[str]] = []
+            for pid in pids:
+                names = links_of(pid)
+                assert pid == os.getpid() or not [name for name in names if "memfd" in name]
+                held.append({name for name in names if name.startswith(("socket:", "pipe:"))} - terminal)
+            for number, names_ in enumerate(held):
+                for others in held[number + 1 :]:
+                    assert not names_ & others
+            assert len({len(names_) for names_ in held[2:]}) == 1
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+async def test_a_child_has_two_descriptors_more_than_one_that_was_executed() -> None:
+    """Its connection to the server, what it watches its parent by, and nothing else."""
+    counts = []
+    for key in ("trio", KEY):
+        async with open_child(key) as running:
+            await running.wait_up()
+            counts.append(len(links_of(running.child.pid)))
+    assert counts[1] - counts[0] == 2
+
+
+async def test_a_parent_without_standard_streams_can_have_children(tmp_path: Path) -> None:
+    """A daemon may have closed them: its children have /dev/null there, and no socket of theirs."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, trio, tractor\n"
+        "async def look():\n"
+        "    return [os.readlink(f'/proc/self/fd/{fd}') for fd in range(3)]\n"
+        "async def main():\n"
+        "    async with tractor.open_nursery(start_method='forkserver', registry_addrs=[]) as nursery:\n"
+        "        portal = await nursery.run_in_actor(look)\n"
+        "        open(sys.argv[1], 'w').write(' '.join(await portal.wait_for_result()))\n"
+        "if __name__ == '__main__':\n"
+        "    for fd in range(3): os.close(fd)\n"
+        "    trio.run(main)\n"
+    )
+    out = tmp_path / "out"
+    with trio.fail_after(SOON):
+        await trio.run_process([sys.executable, str(script), str(out)])
+    assert out.read_text().split()[:2] == ["/dev/null", "/dev/null"]
+
+
+@pytest.mark.parametrize("left", range(1, 16, 2))
+async def test_without_descriptors_nothing_is_left_open(left: int) -> None:
+    """Wherever in the start of a child they run out; with enough of them again it works."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    async with share_backend(KEY):
+        fill: list[int] = []
+        async with open_child(KEY) as running:
+            await running.wait_up()
+        with preserved_limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    while True:
+                        fill.append(os.dup(0))
+                for _ in range(left):
+                    os.close(fill.pop())
+                try:
+                    async with open_child(KEY):
+                        pass
+                except* OSError:
+                    pass
+            finally:
+                for fd in fill:
+                    os.close(fd)
+        gc.collect()
+        async with open_child(KEY) as running:
+            await running.wait_up()
+
+
+# Its end.
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 255])
+async def test_an_exit_status_arrives_as_it_is(code: int) -> None:
+    """Through the server, which is the one that can know it."""
+    with pytest.raises(tractor.ActorFailure) as caught:
+        async with open_forks() as nursery:
+            portal = await start(nursery)
+            with pytest.raises(tractor.TransportClosed):
+                await portal.run(actors.exit_hard, code=code)
+            await trio.sleep_forever()
+    assert caught.value.exit is not None
+    assert caught.value.exit.code == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1])
+async def test_a_signal_arrives_as_it_is(number: signal.Signals) -> None:
+    """One that was not ours: the child has died of it."""
+    async with open_child(KEY) as running:
+        await running.wait_up()
+        os.kill(running.child.pid, number)
+        assert await running.wait_end() == Exit("died", -number)
+
+
+async def test_no_zombie_is_left() -> None:
+    """A child is reaped by the time it is said to be gone."""
+    async with open_child(KEY) as running:
+        await running.wait_up()
+        running.child.kill()
+        await running.wait_end()
+        assert _procs.read_proc(running.child.pid) is None
+
+
+async def test_the_record_of_a_failed_boot_is_kept() -> None:
+    """Also what goes wrong before the child is like any other."""
+    async with open_child(KEY, make_spec(env={"": "no name"})) as running:
+        exit_ = await running.wait_end()
+        assert (exit_.how, exit_.code) == ("died", 1)
+        assert "Invalid argument" in running.child.boot_output()
