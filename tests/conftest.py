@@ -1,11 +1,21 @@
 """The plugin every test of this suite runs under, and what all tests share."""
 
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 pytest_plugins = ["tractor.testing._plugin", "pytester"]
+
+if sys.version_info < (3, 14):
+    # They run interpreters; that an older Python refuses them is tested in test_backend.py.
+    collect_ignore = [
+        "_child/test_interpreter.py",
+        "spawn/test_interpreters.py",
+        "spawn/test_subint.py",
+        "test_subint_cancellation.py",
+    ]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

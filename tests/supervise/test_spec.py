@@ -12,6 +12,7 @@ import trio
 
 from tests.programs import actors
 from tests.resident import open_resident
+from tractor._ids import new_uuid
 from tractor.ipc._addr import TCPAddress
 from tractor.msg._codec import get_codec
 from tractor.msg._types import SpawnSpec
@@ -32,7 +33,7 @@ GIVEN: dict[str, Any] = {
 
 def build(name: str = "kid", **changed: Any) -> ChildSpec:
     """Return the specification of a child of some actor."""
-    return with_actor(lambda actor: build_spec(actor, name, **{**GIVEN, **changed}))
+    return with_actor(lambda actor: build_spec(actor, name, new_uuid(), **{**GIVEN, **changed}))
 
 
 def with_actor[T](func: Callable[[Actor], T]) -> T:

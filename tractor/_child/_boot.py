@@ -12,7 +12,7 @@ import traceback
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import trio
 
@@ -58,7 +58,7 @@ def run_child(
     warden.parent_addrs = [a for a in map(parse_maddr, spec.parent_addrs) if isinstance(a, UDSAddress)]
     warden.start()
     try:
-        return trio.run(_main, spec, channel, warden, stderr, backend)
+        return trio.run(be_actor, spec, channel, warden, ProcessBody(stderr), backend)
     except BaseException:
         if not warden.hung_up:
             raise
@@ -90,9 +90,47 @@ def _set_title(name: str) -> None:
     setproctitle.setproctitle(f"_subactor[{name.replace('\0', '?')}@{os.getpid()}]")
 
 
-async def _main(
-    spec: SpawnSpec, sock: socket.socket, warden: Warden, stderr: int | None, backend: dict[str, Any]
+class Body(Protocol):
+    """What an actor lives in."""
+
+    def take_signals(self, actor: Actor, warden: Warden) -> None:
+        """Begin to react to signals, where they come here."""
+
+    def begins_anew(self, exc: BaseException) -> bool:
+        """Whether the actor cannot live here and is to be booted elsewhere: nobody is told of `exc` then."""
+
+    def came_up(self, *, ok: bool) -> None:
+        """The boot is over."""
+
+
+class ProcessBody:
+    """A process of its own. `stderr`: the one it would have had, where another took what it wrote until now."""
+
+    def __init__(self, stderr: int | None) -> None:
+        self._stderr = stderr
+
+    def take_signals(self, actor: Actor, warden: Warden) -> None:
+        """End in order."""
+        _handle_signals(actor, warden)
+
+    def begins_anew(self, exc: BaseException) -> bool:  # noqa: ARG002 - there is no better place
+        """Never."""
+        return False
+
+    def came_up(self, *, ok: bool) -> None:
+        """Write to stderr from now on."""
+        restore_stderr(self._stderr, keep=not ok)
+
+
+async def be_actor(
+    spec: SpawnSpec, sock: socket.socket, warden: Warden, body: Body, backend: dict[str, Any]
 ) -> int:
+    """Boot the actor that `spec` describes, serve until its end, and return the exit status of its body.
+
+    `backend`: what its own children are made with; see `open_backend`.
+
+    Where it is to begin anew elsewhere, `sock` is left as it was found, and what the boot raised is raised.
+    """
     actor = Actor(
         spec.name,
         uuid=spec.uuid,
@@ -101,12 +139,12 @@ async def _main(
         loglevel=spec.loglevel or None,
     )
     warden.guard(actor)
-    _handle_signals(actor, warden)
+    body.take_signals(actor, warden)
     link = _ParentLink(spec, sock, limit=actor.vars._max_msg_size)
     bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [
         get_address_cls(key).get_random(spec.name) for key in actor.vars._enable_tpts
     ]
-    booted = False
+    booted = anew = False
     try:
         async with _open_backend(actor.start_method, backend) as actor.backend, run_actor(actor, bind_addrs):
             try:
@@ -115,13 +153,18 @@ async def _main(
                 channel = await link.open()
                 booted = True
             except (Exception, SystemExit) as exc:
-                await _report_failed_boot(actor, link, exc)
+                if anew := body.begins_anew(exc):
+                    link.leave()
+                else:
+                    await _report_failed_boot(actor, link, exc)
                 raise
             finally:
-                restore_stderr(stderr, keep=not booted)
+                body.came_up(ok=booted)
             await _join_parent(actor, channel, spec.token)
             await actor.cancel_complete.wait()
     except (Exception, SystemExit) as exc:
+        if anew:
+            raise
         if booted:
             log.exception("a child has failed")
         elif actor.bye.error is None:
@@ -174,17 +217,17 @@ class _ParentLink:
     def __init__(self, spec: SpawnSpec, inherited: socket.socket, *, limit: int) -> None:
         self.token = spec.token
         self._addr = parse_maddr(spec.connect_to[0]) if spec.connect_to else None
+        self._inherited = inherited
         self._limit = limit
         self._channel: Channel | None = None
         if self._addr is None:
             self._channel = Channel(SocketTransport(inherited), dialer=False, limit=limit)
-        else:
-            inherited.close()
 
     async def open(self) -> Channel:
         """Return the channel; `OSError` or `trio.TooSlowError` when the parent cannot be reached."""
         if self._channel is None:
             assert self._addr is not None
+            self._inherited.close()
             with trio.fail_after(_CONNECT_TIMEOUT):
                 self._channel = Channel(await connect(self._addr), dialer=True, limit=self._limit)
         return self._channel
@@ -193,6 +236,11 @@ class _ParentLink:
         """Close the channel, if there is one, once what was said has been sent."""
         if self._channel is not None:
             await self._channel.aclose()
+        self._inherited.close()
+
+    def leave(self) -> None:
+        """Forget the inherited channel, on which nothing was said, without closing it."""
+        self._inherited.detach()
 
 
 async def _join_parent(actor: Actor, channel: Channel, token: bytes) -> None:

@@ -36,13 +36,15 @@ class ChildSpec:
 class Child(Protocol):
     """A child that exists, or did."""
 
-    #: What people call its body, such as `pid 4711`.
-    where: str
     pid: int
     #: Our end of the inherited channel; whoever takes it closes it.
     channel: socket.socket
     #: Set once, by the backend, when the child is certainly gone.
     exit: Exit | None
+
+    @property
+    def where(self) -> str:
+        """What people call its body, such as `pid 4711`."""
 
     def hang_up(self) -> None:
         """Close the lifeline: the child's warden cancels it, whatever its loop is doing."""
@@ -89,8 +91,11 @@ class FirstHand:
 #: of which each actor has one object, an async context manager, around its life.
 BACKENDS = {
     "forkserver": "tractor.spawn._forkserver:ForkServer",
+    "subint": "tractor.spawn._subint:Interpreters",
     "trio": "tractor.spawn._trio:trio_proc",
 }
+#: Those whose children live in the process of their parent, and have its pid.
+SHARING = frozenset({"subint"})
 
 
 def load_backend(key: str) -> Backend:

@@ -6,13 +6,13 @@ import inspect
 import os
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any
 
 import trio
 
 from tractor._errors import ActorFailure
-from tractor._ids import Aid
+from tractor._ids import Aid, new_uuid
 from tractor.ipc._addr import check_transports, wrap_address
 from tractor.msg._boxed import ContextCancelled
 from tractor.msg._codec import get_codec
@@ -20,7 +20,7 @@ from tractor.runtime._actor import Actor
 from tractor.runtime._portal import Portal
 from tractor.runtime._precedence import find_hidden, raise_unchanged
 from tractor.runtime._reasons import reason_of
-from tractor.spawn._backend import load_backend
+from tractor.spawn._backend import SHARING, Backend, open_backend
 from tractor.supervise._child import SupervisedChild
 from tractor.supervise._errors import (
     combine,
@@ -32,7 +32,7 @@ from tractor.supervise._errors import (
 )
 from tractor.supervise._lifecycle import Phase
 from tractor.supervise._main import MainTask, find_target
-from tractor.supervise._spec import build_spec, merge_modules
+from tractor.supervise._spec import build_spec, check_seconds, merge_modules, own_addrs
 from tractor.trionics._watch import watch_cancellation
 
 #: Seconds a child has to end in order before it is ended by force.
@@ -50,11 +50,14 @@ class ActorNursery:
     `grace`: seconds each child has to end in order. `boot_timeout`: seconds each has to come up.
     """
 
-    def __init__(self, actor: Actor, *, start_method: str, grace: float, boot_timeout: float) -> None:
-        _check_seconds("grace", grace)
-        _check_seconds("boot_timeout", boot_timeout)
+    def __init__(
+        self, actor: Actor, backend: Backend, start_method: str, *, grace: float, boot_timeout: float
+    ) -> None:
+        check_seconds("grace", grace)
+        check_seconds("boot_timeout", boot_timeout)
         self._actor = actor
-        self._backend = actor.backend or load_backend(start_method)
+        self._backend = backend
+        self._shares_process = start_method in SHARING
         self._grace = grace
         self._boot_timeout = boot_timeout
         self._children: dict[tuple[str, str], SupervisedChild] = {}
@@ -110,7 +113,7 @@ class ActorNursery:
         (default: a random address of its transport). `enable_transports`: `["tcp"]` or `["uds"]` (default: ours).
         `inherit_parent_main`: whether functions of the main script can run in it. `proc_kwargs`: passed to
         `trio.lowlevel.open_process`; with a fork server: `cwd`, `env`, `pass_fds`, `start_new_session`, `stderr`, `stdin`,
-        `stdout` and `umask`. `rpc_module_paths`: deprecated, more of `enable_modules`.
+        `stdout` and `umask`; for an interpreter: `gil`. `rpc_module_paths`: deprecated, more of `enable_modules`.
 
         Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
         raises. When it later ends though nobody asked it to, that is an error of this nursery.
@@ -196,11 +199,14 @@ class ActorNursery:
         if self.cancel_called or not self._open:
             state = "was cancelled" if self.cancel_called else "is closed"
             raise RuntimeError(f"cannot start {name!r}: this nursery {state}")
+        uuid = new_uuid()
         token = os.urandom(32) if os.environ.get("TRACTOR_CHILD_LINK") == "connect" else b""
-        addrs = [wrap_address(addr) for addr in bind_addrs or []]
+        own = own_addrs(name, uuid, transports) if self._shares_process and not bind_addrs else []
+        addrs = own or [wrap_address(addr) for addr in bind_addrs or []]
         spec = build_spec(
             self._actor,
             name,
+            uuid,
             enable_modules=enable_modules,
             bind_addrs=addrs,
             transports=transports,
@@ -357,11 +363,10 @@ class ActorNursery:
         return own if rest is None else rest
 
 
-def _check_seconds(what: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
-    if not value >= 0:
-        raise ValueError(f"{what} must not be negative: {value!r}")
+def _open_backend(actor: Actor, method: str) -> AbstractAsyncContextManager[Backend]:
+    return (
+        nullcontext(actor.backend) if actor.backend and method == actor.start_method else open_backend(method)
+    )
 
 
 @asynccontextmanager
@@ -370,8 +375,10 @@ async def run_nursery(
     actor: Actor, *, start_method: str, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT
 ) -> AsyncGenerator[ActorNursery]:
     """Open a nursery of `actor`; see `open_nursery`."""
-    nursery = ActorNursery(actor, start_method=start_method, grace=grace, boot_timeout=boot_timeout)
-    async with watch_cancellation(nursery.cut_off):
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(_open_backend(actor, start_method))
+        nursery = ActorNursery(actor, backend, start_method, grace=grace, boot_timeout=boot_timeout)
+        await stack.enter_async_context(watch_cancellation(nursery.cut_off))
         own: BaseException | None = None
         hidden: BaseException | None = None
         try:

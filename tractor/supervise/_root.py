@@ -55,7 +55,8 @@ async def open_root_actor(
     `tpt_bind_addrs`: where it listens (default: random addresses). An address is `(host, port)`, `(directory, socket file)` or
     a multiaddr, as a string or an object. `enable_transports`: `["tcp"]` (the default), `["uds"]` or both.
     `enable_modules`: modules whose functions peers may run in it (`rpc_module_paths`: the same, deprecated). `start_method`: how children are made,
-    `"trio"` (the default: a fresh interpreter) or `"forkserver"` (a fork of one small process, started with the first child).
+    `"trio"` (the default: a fresh process), `"forkserver"` (a fork of one small process, started with the first child) or
+    `"subint"` (an interpreter of this process).
     `forkserver_preload`: modules that this process imports, once for all children; a first child cannot be started where one
     of them fails to import, starts a thread or makes an interpreter. Other methods do not use it.
     `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way;
@@ -74,7 +75,7 @@ async def open_root_actor(
     transports = check_transports(enable_transports, ["tcp"])
     registries = _registry_addrs(registry_addrs, transports)
     binds = _wrap_all("tpt_bind_addrs", tpt_bind_addrs or [], transports)
-    method = _choose_method(start_method)
+    method = _choose_method(start_method, "trio")
     preload = _check_preload(forkserver_preload)
     actor = Actor(
         name,
@@ -114,9 +115,9 @@ def _conclude(actor: Actor, left: BaseException | None) -> None:
         raise_unchanged(left)
 
 
-def _choose_method(given: str | None) -> str:
+def _choose_method(given: str | None, default: str) -> str:
     """Return the key of the spawn backend; one that is not used must be right, too."""
-    method = os.environ.get("TRACTOR_SPAWN_METHOD") or given or "trio"
+    method = os.environ.get("TRACTOR_SPAWN_METHOD") or given or default
     for key in (given or method, method):
         load_backend(key)
     return method
@@ -183,12 +184,17 @@ def _wrap_all(what: str, addrs: list[Any], transports: list[str]) -> list[TCPAdd
 
 @protected_manager
 async def open_nursery(
-    *, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT, **root_kwargs: Any
+    *,
+    grace: float = GRACE,
+    boot_timeout: float = BOOT_TIMEOUT,
+    start_method: str | None = None,
+    **root_kwargs: Any,
 ) -> AsyncGenerator[ActorNursery]:
     """Open a nursery for actors; when the block is left, every one of them is gone.
 
     `grace`: seconds each child has to end in order before it is ended by force, which takes at most half a second.
-    `boot_timeout`: seconds each child has to come up. Where no actor runs yet, a root actor is opened around the block
+    `boot_timeout`: seconds each child has to come up. `start_method`: what its children are made of, by default the same
+    as this actor's other children. Where no actor runs yet, a root actor is opened around the block
     and gets `root_kwargs`; see `open_root_actor`. Where one runs they are not used, which is logged.
 
     An error of the body, or of a child, ends all other children; one error is raised bare, several as a group.
@@ -196,7 +202,7 @@ async def open_nursery(
     actor = current_actor(err_on_no_runtime=False)
     if actor is None:
         async with (
-            open_root_actor(**root_kwargs) as root,
+            open_root_actor(start_method=start_method, **root_kwargs) as root,
             run_nursery(
                 root, start_method=root.start_method, grace=grace, boot_timeout=boot_timeout
             ) as nursery,
@@ -206,7 +212,6 @@ async def open_nursery(
         if root_kwargs:
             unused = {"arguments": ", ".join(sorted(root_kwargs))}
             log.info("an actor runs here already: arguments for a root actor are not used", extra=unused)
-        async with run_nursery(
-            actor, start_method=actor.start_method, grace=grace, boot_timeout=boot_timeout
-        ) as nursery:
+        method = _choose_method(start_method, actor.start_method)
+        async with run_nursery(actor, start_method=method, grace=grace, boot_timeout=boot_timeout) as nursery:
             yield nursery

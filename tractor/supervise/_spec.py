@@ -8,8 +8,7 @@ import sys
 import warnings
 from typing import Any
 
-from tractor._ids import new_uuid
-from tractor.ipc._addr import TCPAddress, UDSAddress
+from tractor.ipc._addr import TCPAddress, UDSAddress, get_address_cls
 from tractor.log import level_number
 from tractor.msg._codec import get_codec
 from tractor.msg._types import SpawnSpec
@@ -28,6 +27,7 @@ _NOT_THE_PROGRAM = (os.path.dirname(os.path.dirname(__file__)), contextlib.__fil
 def build_spec(
     actor: Actor,
     name: str,
+    uuid: str,
     *,
     enable_modules: list[str],
     bind_addrs: list[TCPAddress | UDSAddress],
@@ -37,7 +37,7 @@ def build_spec(
     inherit_parent_main: bool,
     proc_kwargs: dict[str, Any],
 ) -> ChildSpec:
-    """Return the specification of a child of `actor`, with a uuid of its own.
+    """Return the specification of a child of `actor`.
 
     `token`: what it proves itself with when it connects back; empty for one that inherits its channel. Raises what
     `check_name` and finding the modules raise.
@@ -45,7 +45,6 @@ def build_spec(
     check_name(name)
     if loglevel:
         level_number(loglevel)
-    uuid = new_uuid()
     own_addrs = [addr.maddr for addr in actor.server.addrs]
     boot = SpawnSpec(
         name=name,
@@ -64,6 +63,12 @@ def build_spec(
     return ChildSpec(
         name=name, uuid=uuid, sys_path=_search_path(), boot=get_codec().encode(boot), options=proc_kwargs
     )
+
+
+def own_addrs(name: str, uuid: str, transports: list[str]) -> list[TCPAddress | UDSAddress]:
+    """Return where a child listens that shares its pid, which is part of a socket's name, with others of its name."""
+    check_name(name)
+    return [get_address_cls(key).get_random(f"{name}.{uuid[:8]}") for key in transports]
 
 
 def merge_modules(enable_modules: list[str] | None, rpc_module_paths: list[str] | None) -> list[str]:
@@ -101,6 +106,14 @@ def check_name(name: str) -> None:
         raise ValueError(f"an actor's name must be text without lone surrogates: {name[:100]!r}") from None
     if size > _MAX_NAME:
         raise ValueError(f"an actor's name must be at most {_MAX_NAME} bytes, not {size}: {name[:100]!r}...")
+
+
+def check_seconds(what: str, value: float) -> None:
+    """Refuse what is no time: `TypeError` for another type than a number, `ValueError` for a negative one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{what} must not be negative: {value!r}")
 
 
 def _search_path() -> list[str]:

@@ -84,6 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.setenv("SPT_NOENV", "1")
     # Socket files go where no other session on this machine puts its own.
     patch.setenv("XDG_RUNTIME_DIR", private)
+    # None is made that no test has asked for.
+    patch.setenv("TRACTOR_SUBINT_POOL", "0")
     patch.setenv("TRACTOR_CHILD_LINK", config.getoption("--child-link"))
     if backend is not None:
         patch.setenv("TRACTOR_SPAWN_METHOD", backend)

@@ -1,0 +1,104 @@
+"""What a child in an interpreter does about its threads and its stderr."""
+
+import io
+import os
+import sys
+import threading
+import time
+
+import pytest
+import trio
+
+from tractor._child import _interpreter
+from tractor._child._interpreter import InterpreterBody, _interrupt, _is_in_user_code
+
+
+def test_an_interrupt_reaches_code_that_never_waits() -> None:
+    """As soon as it runs any Python code."""
+    caught: list[str] = []
+    begun = threading.Event()
+
+    def spin() -> None:
+        try:
+            begun.set()
+            while True:
+                pass
+        except KeyboardInterrupt:
+            caught.append("interrupted")
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    begun.wait()
+    assert thread.ident is not None
+    _interrupt(thread.ident, KeyboardInterrupt)
+    thread.join(10)
+    assert caught == ["interrupted"]
+
+
+@pytest.mark.parametrize("what", ["spin", "stdlib", "trio"])
+def test_only_the_users_code_is_interrupted_in_order(what: str) -> None:
+    """Also where it waits in the standard library; trio's own would be torn."""
+    begun = threading.Event()
+    over = threading.Event()
+
+    def act() -> None:
+        if what == "trio":
+            trio.run(wait)
+            return
+        begun.set()
+        if what == "stdlib":
+            over.wait(10)
+        while not over.is_set():
+            pass
+
+    async def wait() -> None:
+        begun.set()
+        while not over.is_set():
+            await trio.sleep(0.2)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    begun.wait()
+    time.sleep(0.05)
+    assert thread.ident is not None
+    assert _is_in_user_code(thread.ident) is (what != "trio")
+    over.set()
+    thread.join(10)
+    assert not _is_in_user_code(thread.ident)
+
+
+def test_what_is_written_before_it_is_up_goes_to_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To stderr, and to whoever will report a failed boot; afterwards to stderr alone."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    reading, writing = os.pipe()
+    body = InterpreterBody("own", writing)
+    sys.stderr.write("hello\n")
+    assert not sys.stderr.isatty()
+    body.came_up(ok=True)
+    sys.stderr.write("later\n")
+    assert sys.stderr is terminal
+    assert terminal.getvalue() == "hello\nlater\n"
+    assert os.read(reading, 100) == b"hello\n"
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("gil", "exc", "anew"),
+    [
+        ("auto", ImportError(f"module numpy {_interpreter.REFUSAL}"), True),
+        ("own", ImportError(f"module numpy {_interpreter.REFUSAL}"), False),
+        ("auto", ImportError("no module named numpy"), False),
+        ("auto", ValueError(_interpreter.REFUSAL), False),
+        ("shared", ImportError(_interpreter.REFUSAL), False),
+    ],
+)
+def test_a_module_that_refuses_is_one_reason_to_begin_anew(gil: str, exc: Exception, anew: bool) -> None:
+    """And the only one."""
+    stderr = sys.stderr
+    body = InterpreterBody(gil, os.open(os.devnull, os.O_WRONLY))
+    try:
+        assert body.begins_anew(exc) is anew
+    finally:
+        body.came_up(ok=False)
+    assert sys.stderr is stderr

@@ -1,0 +1,314 @@
+"""The life of a child that is an interpreter beside others in one process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable
+from contextlib import suppress
+from types import FrameType
+from typing import TextIO
+
+import trio
+import trio._core._thread_cache
+
+from tractor._child._boot import be_actor
+from tractor._child._warden import LIFT_AFTER, Warden
+from tractor.log import get_console_log, get_logger
+from tractor.msg._boxed import Boxed
+from tractor.msg._codec import get_codec
+from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
+from tractor.runtime._actor import Actor
+
+log = get_logger(__name__)
+
+#: What every module says that cannot live in an isolated interpreter (PEP 489, PEP 684).
+REFUSAL = "does not support loading in subinterpreters"
+#: What the thread says, in place of an exit status, of an actor that is to be booted where modules are shared.
+ANEW = "anew"
+
+#: Seconds in which a loop that turns has run what it was given.
+_TURN = 0.03
+#: Seconds after the hang-up at which whatever runs is interrupted.
+_TEAR_AFTER = 0.35
+#: Bytes of a stack that are told.
+_STACK = 8192
+#: Seconds between two interrupts, at first and after as many as an actor has that is not abandoned.
+_AGAIN, _SELDOM = 0.03, 1.0
+_OFTEN = 200
+#: Seconds that daemon threads have after the end of the actor before they are interrupted too.
+_THREADS_GRACE = 0.1
+#: Seconds that trio keeps a thread that has nothing to do; while there is one the interpreter cannot be taken apart.
+_IDLE = 0.1
+#: Where the code is that must not be torn, and that which runs for whoever calls it.
+_OURS = tuple(os.path.dirname(path) + os.sep for path in (trio.__file__, os.path.dirname(__file__)))
+_STDLIB = (os.path.dirname(os.__file__) + os.sep, "<frozen")
+
+
+class InterpreterWarden(Warden):
+    """Watches the lifeline of an interpreter, and takes every step that ends its threads: nobody outside of it can.
+
+    What it sees of the main thread, when it uses force, it writes to the lifeline.
+    """
+
+    def __init__(self, lifeline: socket.socket) -> None:
+        super().__init__(lifeline, os.getpid())
+        self._main = threading.get_ident()
+        self._lock = threading.Lock()
+        self._wake, self._sleeper = socket.socketpair()
+        self._epoll: select.epoll | None = None
+        self._thread = threading.Thread(target=self._watch, name="tractor-warden", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def is_orphan(self) -> bool:
+        """Never: the parent lives in the same process."""
+        return False
+
+    def finished(self) -> None:
+        """The actor has ended; from here on nothing interrupts this thread."""
+        while True:
+            try:
+                with self._lock:
+                    self._finished.set()
+                _interrupt(self._main, None)
+                return
+            except KeyboardInterrupt:
+                # It was under way.
+                continue
+
+    def end_threads(self) -> list[str]:
+        """Return when no thread but this one is left, or the names of those that nothing ends."""
+        started = time.monotonic()
+        threading.excepthook = _say_nothing_of_interrupts
+        left = _others()
+        count = 0
+        while left:
+            left[0].join(_AGAIN)
+            waited = time.monotonic() - started
+            for thread in left:
+                # Those that a process would wait for, this waits for as well, until it is hung up on.
+                if (self.hung_up or thread.daemon) and waited > _THREADS_GRACE and thread.ident is not None:
+                    _interrupt(thread.ident, KeyboardInterrupt)
+                    count += 1
+            left = [thread for thread in left if thread.is_alive()]
+            if count > _OFTEN:
+                break
+        return [thread.name for thread in left]
+
+    def close(self) -> None:
+        """End the warden."""
+        self._wake.close()
+        self._thread.join()
+        self._sleeper.close()
+
+    def _watch(self) -> None:
+        hurry = False
+        while True:
+            ready, _, _ = select.select([self._lifeline, self._sleeper], [], [])
+            if self._sleeper in ready:
+                return
+            try:
+                said = self._lifeline.recv(64)
+            except OSError:
+                said = b""
+            if not said:
+                break
+            hurry = True
+        self.hung_up = True
+        if not self.is_finished:
+            self._in_loop(self._cancel)
+            self._force(hurry=hurry)
+
+    def _force(self, *, hurry: bool) -> None:
+        """End an actor step by step, each a little later and harder than the one before, until it has ended.
+
+        Cancel it; interrupt the user's code that keeps its loop from turning; lift the shields of one that turns;
+        interrupt whatever runs, also where that tears the loop.
+        """
+        began = time.monotonic()
+        lifted = False
+        count = 0
+        while not self.is_finished:
+            turned = self._turns()
+            waited = time.monotonic() - began
+            if turned and waited >= LIFT_AFTER and not lifted:
+                lifted = True
+                self._in_loop(self._lift)
+            tears = waited >= (_TURN * 2 if hurry else _TEAR_AFTER)
+            if tears or (not turned and _is_in_user_code(self._main)):
+                if count % 10 == 0:
+                    self._tell_stack()
+                with self._lock:
+                    if not self.is_finished:
+                        _interrupt(self._main, KeyboardInterrupt)
+                if tears:
+                    self._wake_loop()
+                count += 1
+            self._finished.wait(_AGAIN if count < _OFTEN else _SELDOM)
+
+    def guard(self, actor: Actor) -> None:
+        """Say whom to cancel; called inside the trio loop as soon as there is one."""
+        # Private, but there is no public way to wake a loop that may be torn.
+        manager = trio._core._run.GLOBAL_RUN_CONTEXT.runner.io_manager
+        self._epoll = getattr(manager, "_epoll", None)
+        super().guard(actor)
+
+    def _wake_loop(self) -> None:
+        """Have a loop that waits for events run code, so that it notices; a torn one may not hear of the usual way."""
+        self._in_loop(_nothing)
+        with suppress(OSError, ValueError):
+            if self._epoll is not None:
+                mask = select.EPOLLOUT | select.EPOLLONESHOT
+                try:
+                    self._epoll.register(self._wake, mask)
+                except FileExistsError:
+                    self._epoll.modify(self._wake, mask)
+
+    def _turns(self) -> bool:
+        """Whether the loop runs what it is given. There may be none yet, or none any more."""
+        turned = threading.Event()
+        self._in_loop(turned.set)
+        return turned.wait(_TURN)
+
+    def _tell_stack(self) -> None:
+        frame: FrameType | None = sys._current_frames().get(self._main)
+        text = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        with suppress(OSError):
+            self._lifeline.send(text.encode(errors="replace")[-_STACK:], socket.MSG_DONTWAIT)
+
+
+class InterpreterBody:
+    """An interpreter of this process. `gil`: "own", "shared", or "auto" for its own as long as all modules allow it."""
+
+    def __init__(self, gil: str, stderr: int) -> None:
+        self._gil = gil
+        self._terminal = sys.stderr
+        # Closed by `came_up`.
+        self._copy = open(stderr, "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115
+        self.refused: ImportError | None = None
+        sys.stderr = _Tee((self._terminal, self._copy))
+
+    def take_signals(self, actor: Actor, warden: Warden) -> None:
+        """None come here: they are the process's."""
+
+    def begins_anew(self, exc: BaseException) -> bool:
+        """Whether a module has refused an interpreter with a lock of its own, and another would do."""
+        if self._gil == "auto" and isinstance(exc, ImportError) and REFUSAL in str(exc):
+            self.refused = exc
+        return self.refused is not None
+
+    def came_up(self, *, ok: bool) -> None:  # noqa: ARG002 - what was written has been seen in any case
+        """Nobody needs the beginning of stderr any more."""
+        sys.stderr = self._terminal
+        self._copy.close()
+
+
+class _Tee:
+    """A stream that writes to several."""
+
+    def __init__(self, streams: Iterable[TextIO]) -> None:
+        self._streams = tuple(streams)
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            with suppress(ValueError):
+                stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            with suppress(ValueError):
+                stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._streams[0].fileno()
+
+
+def prepare() -> None:
+    """Do what every actor does first, before there is one."""
+    codec = get_codec()
+    for message in (SpawnSpec, Hello, Bye, Start, Cancel, Boxed):
+        codec.decoder(message)
+
+
+def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: str) -> None:
+    """Be the actor that `boot` describes, in the calling thread; how that ended is raised as `SystemExit`."""
+    # Private, but there is no public way: it is what keeps an ended actor in memory.
+    trio._core._thread_cache.IDLE_TIMEOUT = _IDLE  # type: ignore[assignment]
+    channel, lifeline = socket.socket(fileno=channel_fd), socket.socket(fileno=lifeline_fd)
+    body = InterpreterBody(gil, stderr_fd)
+    warden = InterpreterWarden(lifeline)
+    warden.start()
+    status: int | str = 1
+    try:
+        try:
+            spec: SpawnSpec = get_codec().decoder(SpawnSpec)(boot)
+            if spec.loglevel:
+                get_console_log(spec.loglevel)
+            status = trio.run(be_actor, spec, channel, warden, body, {})
+        finally:
+            warden.finished()
+    except BaseException:  # noqa: BLE001 - whatever it was, the interpreter has to be left
+        # Where it was interrupted, trio's loop may be torn: that is no news to anybody.
+        if body.refused is None and not warden.hung_up:
+            traceback.print_exc()
+    left = warden.end_threads()
+    body.came_up(ok=True)
+    if body.refused is not None:
+        status = f"{ANEW} {channel_fd} {lifeline.detach()} {body.refused}"
+    else:
+        channel.close()
+    warden.close()
+    lifeline.close()
+    if left:
+        status = f"threads are left: {', '.join(left)}"
+    raise SystemExit(status)
+
+
+def _others() -> list[threading.Thread]:
+    # What `threading` takes for the main thread is that of the process.
+    ours = (threading.current_thread(), threading.main_thread())
+    return [
+        thread for thread in threading.enumerate() if thread not in ours and thread.name != "tractor-warden"
+    ]
+
+
+def _say_nothing_of_interrupts(args: threading.ExceptHookArgs) -> None:
+    if not issubclass(args.exc_type, KeyboardInterrupt):
+        threading.__excepthook__(args)
+
+
+def _interrupt(ident: int, exc: type[BaseException] | None) -> None:
+    """Have the thread raise `exc` as soon as it runs Python code; None: not any more."""
+    target = ctypes.py_object(exc) if exc is not None else ctypes.py_object()
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), target)
+
+
+def _is_in_user_code(ident: int) -> bool:
+    """Whether what the thread runs is the user's: code of trio's or ours lets the loop turn soon, and would be torn."""
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_OURS):
+            return False
+        if not name.startswith(_STDLIB) or "site-packages" in name:
+            return True
+        # What the standard library does, it does for its caller.
+        frame = frame.f_back
+    return False
+
+
+def _nothing() -> None:
+    """Wake the loop."""

@@ -1,0 +1,182 @@
+"""Interpreters of this process: made one at a time, run on threads of their own, and some kept ready."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Any
+
+from tractor.log import get_logger
+
+log = get_logger(__name__)
+
+#: How many are kept ready, once one was needed: 14 MB each. `TRACTOR_SUBINT_POOL` says another number; 0 is none.
+POOL = 2
+#: Seconds between two looks at threads that keep an interpreter from being taken apart.
+_LOOK_AGAIN = 1.0
+
+#: What an actor needs before it is told who it is.
+_PRELOAD = """
+import sys
+sys.path[:] = PATHS.split("\\0")
+from tractor._child._interpreter import prepare
+prepare()
+"""
+_THREADS_LEFT = """
+import threading
+ours = (threading.current_thread(), threading.main_thread())
+if any(thread not in ours and not isinstance(thread, threading._DummyThread) for thread in threading.enumerate()):
+    raise SystemExit("some")
+"""
+
+#: Two at a time are not safe to make.
+_creating = threading.Lock()
+_live: set[int] = set()
+
+
+def _warn_of_fork() -> None:
+    if _live:
+        warnings.warn(
+            "a fork of a process that has interpreters crashes in the child, unless it executes another program at once; "
+            "start processes by subprocess without preexec_fn, or by tractor",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+# Not run for a fork that executes another program, but for one with `preexec_fn`, which is as bad.
+os.register_at_fork(before=_warn_of_fork)
+
+
+def create(*, own_gil: bool) -> int:
+    """Make an interpreter, which takes some milliseconds, and return its number."""
+    import _interpreters
+
+    # Without daemon threads there are no worker threads of trio's, and no look-ups of names.
+    new_config = _interpreters.new_config
+    config = new_config("isolated", allow_daemon_threads=True) if own_gil else new_config("legacy")
+    with _creating:
+        number: int = _interpreters.create(config)
+    _live.add(number)
+    return number
+
+
+def execute(number: int, code: str, facts: dict[str, Any]) -> str:
+    """Run code in an interpreter, and return what it said by `SystemExit`; where it failed, the traceback."""
+    import _interpreters
+
+    failure = _interpreters.exec(number, code, facts)
+    if failure is None:
+        return "0"
+    if failure.type.__name__ == "SystemExit":
+        return str(failure.msg or "0")
+    return str(failure.errdisplay or failure.formatted)
+
+
+def destroy(number: int) -> None:
+    """Take an interpreter apart in which no thread is left."""
+    import _interpreters
+
+    _interpreters.destroy(number)
+    _live.discard(number)
+
+
+def destroy_later(number: int) -> None:
+    """Take an interpreter apart when its last thread has ended: sooner, that thread would crash the process."""
+
+    def wait() -> None:
+        while execute(number, _THREADS_LEFT, {}) != "0":
+            time.sleep(_LOOK_AGAIN)
+        destroy(number)
+
+    threading.Thread(target=wait, name="tractor-threads-left", daemon=True).start()
+
+
+class _Warm:
+    """An interpreter that waits for an actor, on the thread that it will run on."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._jobs: SimpleQueue[Callable[[int], None] | None] = SimpleQueue()
+        self.thread = threading.Thread(target=self._live, name="tractor-interpreter", daemon=True)
+        self.thread.start()
+
+    def give(self, job: Callable[[int], None] | None) -> None:
+        """Run the job with it, which disposes of it; None: it is not needed."""
+        self._jobs.put(job)
+
+    def _live(self) -> None:
+        number = create(own_gil=True)
+        said = execute(number, self._pool.preload, {"PATHS": "\0".join(sys.path)})
+        if said != "0":
+            log.warning("no interpreter can be kept ready", extra={"why": said})
+        self._pool.put(self, usable=said == "0")
+        job = self._jobs.get()
+        if job is None:
+            destroy(number)
+        else:
+            job(number)
+
+
+class Pool:
+    """At most `size` interpreters that are ready, or about to be; filled in the background once one was needed.
+
+    `preload`: modules that they have imported then.
+    """
+
+    def __init__(self, size: int, preload: Iterable[str] = ()) -> None:
+        self._size = size
+        self.preload = _PRELOAD + "".join(f"import {name}\n" for name in preload)
+        self._lock = threading.Lock()
+        self._ready: deque[_Warm] = deque()
+        self._making: _Warm | None = None
+        self._closed = False
+
+    def take(self) -> _Warm | None:
+        """Return one that is ready, if there is one, and see to it that there will be."""
+        with self._lock:
+            self._closed = False
+            warm = self._ready.popleft() if self._ready else None
+            self._fill()
+        return warm
+
+    def put(self, warm: _Warm, *, usable: bool) -> None:
+        """It is ready; called on its thread."""
+        with self._lock:
+            self._making = None
+            if self._closed or not usable:
+                warm.give(None)
+                return
+            self._ready.append(warm)
+            self._fill()
+
+    def drain(self) -> list[threading.Thread]:
+        """Let go of all; return the threads that will have ended soon."""
+        with self._lock:
+            self._closed = True
+            left = [warm.thread for warm in self._ready]
+            while self._ready:
+                self._ready.popleft().give(None)
+            if self._making is not None:
+                left.append(self._making.thread)
+        return left
+
+    def _fill(self) -> None:
+        if self._making is None and len(self._ready) < self._size:
+            self._making = _Warm(self)
+
+
+def pool_size() -> int:
+    """Return how many are to be kept ready; `ValueError` where the environment says nonsense."""
+    told = os.environ.get("TRACTOR_SUBINT_POOL", "")
+    if not told:
+        return POOL
+    if not told.isdecimal():
+        raise ValueError(f"TRACTOR_SUBINT_POOL must be a number of interpreters, not {told!r}")
+    return int(told)

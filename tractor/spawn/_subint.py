@@ -1,0 +1,304 @@
+"""The backend `subint`: a child is an interpreter of this process, on a thread of its own (PEP 684, PEP 734)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from typing import Self
+
+import trio
+
+from tractor._errors import Exit
+from tractor.log import get_logger
+from tractor.spawn._backend import Child, ChildSpec
+from tractor.spawn._interpreters import Pool, create, destroy, destroy_later, execute, pool_size
+from tractor.spawn._output import BootOutput
+from tractor.trionics._forks import close_in_forks
+
+log = get_logger(__name__)
+
+#: The first CPython whose interpreters are fit for it.
+_SINCE = (3, 14)
+#: Which lock the code of an interpreter runs under.
+GILS = ("auto", "own", "shared")
+#: Seconds that an interpreter has which is to end by force, before it is called abandoned. One that waits in C for a second
+#: at a time is ended within that.
+_ABANDON = 2.0
+#: Seconds for those that were kept ready to be gone; one that is just being made takes longest.
+_DRAIN = 2.0
+_ENTRY = """
+import os, sys
+# One that was ready has those of some time ago.
+os.reload_environ()
+sys.path[:] = PATHS.split("\\0")
+try:
+    from tractor._child._interpreter import live
+except BaseException:
+    for fd in (CHANNEL, LIFELINE, STDERR):
+        os.close(fd)
+    raise
+live(BOOT, CHANNEL, LIFELINE, STDERR, GIL)
+"""
+#: How `tractor._child._interpreter.live` says so.
+_ANEW = "anew "
+_LEFT = "threads are left: "
+
+
+class InterpreterChild:
+    """A child in an interpreter of this process. `gil`: "own" or "shared", once it is up."""
+
+    def __init__(self, spec: ChildSpec, gil: str, stack: ExitStack) -> None:
+        self.pid = os.getpid()
+        self.exit: Exit | None = None
+        self.gil = gil
+        self.made = trio.Event()
+        self.ended = trio.Event()
+        #: Why there is none.
+        self.refused: Exception | None = None
+        #: Ends the wait for one that nothing ends.
+        self.scope = trio.CancelScope()
+        self._killed = False
+        self._hung_up = False
+        self._spec = spec
+        #: By which Python knows it, once there is one.
+        self.number: int | None = None
+        self._verdict = Exit("died", None, "its thread has ended without a word")
+        self._thread = threading.current_thread()
+        self._token = trio.lowlevel.current_trio_token()
+        self.channel, self._their_channel = socket.socketpair()
+        self._lifeline, self._their_lifeline = socket.socketpair()
+        stack.enter_context(self._lifeline)
+        self._lifeline.setblocking(False)
+        self._output = BootOutput(stack)
+        for sock in (self.channel, self._their_channel, self._lifeline, self._their_lifeline):
+            close_in_forks(sock)
+
+    @property
+    def where(self) -> str:
+        """Such as `interpreter 3 of pid 4711`."""
+        return f"interpreter {self.number} of pid {self.pid}"
+
+    def start(self, pool: Pool) -> None:
+        """Begin to run on a thread that nobody else uses: one that lives on would keep the interpreter."""
+        warm = pool.take() if self.gil != "shared" else None
+        if warm is not None:
+            self._thread = warm.thread
+            warm.give(self._drive)
+        else:
+            self._thread = threading.Thread(target=self._drive, name="tractor-interpreter", daemon=True)
+            self._thread.start()
+
+    async def wait_end(self) -> None:
+        """Return when its thread has ended, which has taken the interpreter apart."""
+        await self.ended.wait()
+        # What it said was its last word.
+        await _wait_threads([self._thread])
+
+    def hang_up(self) -> None:
+        """Say nothing any more on the lifeline; what the warden says there can still be read."""
+        if not self._hung_up:
+            self._hung_up = True
+            with suppress(OSError):
+                self._lifeline.shutdown(socket.SHUT_WR)
+
+    def has_let_go(self) -> bool:
+        """Whether nobody is left at the other end of the lifeline."""
+        if self._hung_up:
+            return True
+        try:
+            return not self._lifeline.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def interrupt(self) -> None:
+        """Hang up: its warden interrupts it, as nobody outside of the interpreter can."""
+        self.hang_up()
+
+    def kill(self) -> None:
+        """Have its warden interrupt it, again and again, from now on; after a while it is given up."""
+        self._killed = True
+        if not self._hung_up:
+            with suppress(OSError):
+                self._lifeline.send(b"k")
+            self.hang_up()
+        wait = min(_ABANDON, self._spec.kill_grace)
+        self.scope.deadline = min(self.scope.deadline, trio.current_time() + wait)
+
+    def boot_output(self) -> str:
+        """Return the end of what it wrote to stderr before it was up."""
+        return self._output.read()
+
+    def conclude(self) -> Exit:
+        """Note how it ended."""
+        self._output.conclude()
+        if not self.ended.is_set():
+            stack = self._read_stack()
+            line = next((part for part in reversed(stack.splitlines()) if "File" in part), "no Python code")
+            detail = f"{self.where} could not be ended; its thread was last seen in {line.strip()}"
+            log.error(
+                "a child is abandoned", extra={"child": self._spec.name, "where": self.where, "stack": stack}
+            )
+            self.exit = Exit("abandoned", None, detail)
+        elif self._killed:
+            self.exit = Exit("killed")
+        else:
+            self.exit = self._verdict
+        return self.exit
+
+    def _read_stack(self) -> str:
+        text = b""
+        with suppress(OSError):
+            while data := self._lifeline.recv(65536):
+                text = data
+        return text.decode(errors="replace")
+
+    # The thread.
+
+    def _drive(self, number: int | None = None) -> None:
+        """Be the child, from the beginning of its interpreter, or from when that was ready, to its end."""
+        try:
+            self._verdict = self._live(number)
+        except Exception as exc:  # noqa: BLE001 - a thread has nobody to raise it to
+            self.refused = exc
+        finally:
+            self._tell(self.made)
+            self._tell(self.ended)
+
+    def _tell(self, event: trio.Event) -> None:
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(event.set)
+
+    def _live(self, number: int | None) -> Exit:
+        if number is None:
+            number = create(own_gil=self.gil != "shared")
+        said = self._run(number, self._their_channel.detach(), self._their_lifeline.detach())
+        if said.startswith(_ANEW):
+            _, channel, lifeline, why = said.split(" ", 3)
+            log.warning(
+                "a child shares the lock of its parent, because a module refuses to load otherwise",
+                extra={"child": self._spec.name, "why": why},
+            )
+            self.gil = "shared"
+            said = self._run(create(own_gil=False), int(channel), int(lifeline))
+        if said == "0":
+            return Exit("returned", 0)
+        if said.isdecimal():
+            return Exit("died", int(said))
+        if said.startswith(_LEFT):
+            return Exit("died", None, said)
+        self._output.add(said)
+        return Exit("died", None, said.splitlines()[-1])
+
+    def _run(self, number: int, channel: int, lifeline: int) -> str:
+        """Run the actor in an interpreter, and take that apart; return what was said at the end."""
+        self.number = number
+        self._tell(self.made)
+        try:
+            stderr = self._output.dup()
+        except OSError:
+            # The backend has let go already.
+            os.close(channel)
+            os.close(lifeline)
+            destroy(number)
+            raise
+        facts = {
+            "PATHS": "\0".join(self._spec.sys_path),
+            "BOOT": self._spec.boot,
+            "CHANNEL": channel,
+            "LIFELINE": lifeline,
+            "STDERR": stderr,
+            "GIL": self.gil,
+        }
+        said = execute(number, _ENTRY, facts)
+        if said.startswith(_LEFT):
+            log.error("threads outlive their actor", extra={"child": self._spec.name, "threads": said})
+            destroy_later(number)
+        else:
+            destroy(number)
+        return said
+
+
+class Interpreters:
+    """The backend of one actor: the interpreters that it keeps ready; see `Backend`.
+
+    `preload`: modules that these import in advance. None: none is kept ready, as by actors that are children themselves.
+    """
+
+    def __init__(self, *, preload: Iterable[str] | None = None) -> None:
+        self._pool = Pool(pool_size() if preload is not None else 0, preload or ())
+
+    async def __aenter__(self) -> Self:
+        """None is made before one is needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of those that are ready, and wait until they are gone."""
+        threads = self._pool.drain()
+        with trio.CancelScope(shield=True), trio.move_on_after(_DRAIN):
+            await _wait_threads(threads)
+
+    async def __call__(
+        self, spec: ChildSpec, *, task_status: trio.TaskStatus[Child] = trio.TASK_STATUS_IGNORED
+    ) -> Exit:
+        """Run one child."""
+        return await subint_proc(spec, self._pool, task_status=task_status)
+
+
+@trio.lowlevel.enable_ki_protection
+async def subint_proc(
+    spec: ChildSpec, pool: Pool, *, task_status: trio.TaskStatus[Child] = trio.TASK_STATUS_IGNORED
+) -> Exit:
+    """Run one child as an interpreter; see `Backend`.
+
+    `spec.options`: `gil`, one of `GILS` (default: `TRACTOR_SUBINT_GIL`, else "auto").
+    """
+    gil = _check(spec)
+    with ExitStack() as stack, ExitStack() as untaken:
+        child = InterpreterChild(spec, gil, stack)
+        # Closed here only on failure: whoever takes it does it otherwise.
+        untaken.enter_context(child.channel)
+        child.start(pool)
+        try:
+            await child.made.wait()
+            if child.number is None:
+                raise RuntimeError(f"no interpreter could be made: {child.refused}") from child.refused
+            untaken.pop_all()
+            task_status.started(child)
+            with child.scope:
+                await child.wait_end()
+        finally:
+            if not child.ended.is_set() and not child.scope.cancelled_caught:
+                child.kill()
+                with trio.CancelScope(shield=True, deadline=child.scope.deadline):
+                    await child.wait_end()
+            child.conclude()
+        assert child.exit is not None
+        return child.exit
+
+
+async def _wait_threads(threads: Iterable[threading.Thread]) -> None:
+    # The end of a thread is no event.
+    while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110
+        await trio.sleep(0.0005)
+
+
+def _check(spec: ChildSpec) -> str:
+    if sys.version_info < _SINCE:
+        raise RuntimeError(
+            f"the start method 'subint' needs CPython 3.14 or later; this is {sys.version.split()[0]}"
+        )
+    options = dict(spec.options)
+    gil = options.pop("gil", None) or os.environ.get("TRACTOR_SUBINT_GIL") or "auto"
+    if options:
+        raise TypeError(
+            f"the start method 'subint' makes no process and does not know {', '.join(sorted(options))}; proc_kwargs may have: gil"
+        )
+    if gil not in GILS:
+        raise ValueError(f"gil is one of {', '.join(GILS)}, not {gil!r}")
+    return gil
