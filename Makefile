@@ -3,6 +3,7 @@
 
 PYTHON ?= 3.14
 ARGS ?=
+BACKEND ?=
 SETUP_PYTHON ?= python3
 
 DEFAULT_PYTHON := 3.14
@@ -24,7 +25,8 @@ help:
 	@echo 'make lint         lint, types and layers only'
 	@echo 'make setup        only the environment, which the others make when it is not there'
 	@echo 'make clean        remove what make has made'
-	@echo 'Options: PYTHON=3.13 (or 3.14, 3.15), ARGS="..." for the program or for pytest'
+	@echo 'Options: PYTHON=3.13 (or 3.14, 3.15), ARGS="..." for the program or for pytest,'
+	@echo '         BACKEND=subint (or forkserver) for the demo'
 
 setup:
 	@command -v $(SETUP_PYTHON) >/dev/null || { echo 'setup: no python3 on PATH; install any Python 3.8 or newer with pip' >&2; exit 1; }
@@ -40,7 +42,7 @@ lint: setup
 	@scripts/check.sh $(VENV) lint
 
 demo: setup
-	@$(PY) examples/census.py $(ARGS)
+	@$(PY) examples/census.py $(if $(BACKEND),--backend $(BACKEND)) $(ARGS)
 
 bench-quick: setup
 	@$(PY) benchmarks/quick.py $(ARGS)

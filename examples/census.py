@@ -228,7 +228,7 @@ async def run_all(options: argparse.Namespace, files: Sequence[str], console: Co
     """Take the census, and again with one worker if that was not said to be left out."""
     runs: list[Run] = []
     compare = options.workers > 1 and not options.no_compare
-    async with tractor.open_root_actor(enable_transports=[options.transport]):
+    async with tractor.open_root_actor(enable_transports=[options.transport], start_method=options.backend):
         for workers in [options.workers, 1] if compare else [options.workers]:
             with open_display(console, workers, len(files), options.directories) as display:
                 runs.append(
@@ -248,6 +248,12 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--transport", choices=["tcp", "uds"], default="tcp", help="how actors can be reached"
     )
+    parser.add_argument(
+        "--backend",
+        choices=["trio", "forkserver", "subint"],
+        default="trio",
+        help="what workers are: processes, forks of one process, or interpreters of this one (default: trio)",
+    )
     parser.add_argument("--kill-one", action="store_true", help="kill a worker half way, to see what happens")
     parser.add_argument("--no-compare", action="store_true", help="do not do it all again with one worker")
     options = parser.parse_args(arguments)
@@ -258,6 +264,8 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --workers: must be from 1 to {MOST_WORKERS}, not {options.workers}")
     if options.kill_one and options.workers == 1:
         parser.error("argument --kill-one: needs at least two workers, one of them to finish the work")
+    if options.kill_one and options.backend == "subint":
+        parser.error("argument --kill-one: kills a process, and interpreters have only one")
     if options.path is not None and not os.path.isdir(options.path):
         parser.error(f"argument --path: not a directory: {options.path!r}")
     options.directories = [os.path.abspath(options.path)] if options.path is not None else installed_source()

@@ -164,6 +164,7 @@ def test_how_a_worker_ended_is_told_by_whichever_error_knows() -> None:
         (["--workers", "1000"], "--workers: must be from 1 to 256, not 1000"),
         (["--workers", "two"], "--workers: invalid int value: 'two'"),
         (["--workers", "1", "--kill-one"], "--kill-one: needs at least two workers"),
+        (["--kill-one", "--backend", "subint"], "--kill-one: kills a process"),
         (["--path", "/nowhere"], "--path: not a directory: '/nowhere'"),
         (["--path", __file__], "--path: not a directory: "),
         (["--transport", "pigeon"], "--transport: invalid choice: 'pigeon'"),
@@ -238,6 +239,21 @@ def test_any_number_of_workers_gives_the_same_census(workers: int, source: Path,
     assert {key: read_json(out)["census"][key] for key in ("functions", "imports")} == {
         key: expected[key] for key in ("functions", "imports")
     }
+
+
+@pytest.mark.parametrize(
+    "backend", ["forkserver", "subint"] if sys.version_info >= (3, 14) else ["forkserver"]
+)
+def test_workers_of_any_kind_give_the_same_census(backend: str, source: Path, tmp_path: Path) -> None:
+    """Forks of one process, or interpreters of this one."""
+    out = tmp_path / "out.json"
+    done = run_census("--workers", "2", "--path", source, "--json", out, "--backend", backend, "--no-compare")
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = count_plainly(source)
+    data = read_json(out)
+    assert {key: data["census"][key] for key in expected} | {
+        "errors": set(data["census"]["errors"])
+    } == expected
 
 
 def test_no_more_workers_than_files_are_started(tmp_path: Path) -> None:
