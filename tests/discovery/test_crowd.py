@@ -82,9 +82,11 @@ async def test_the_memory_of_a_registrar_stays_flat(transport: str) -> None:
             assert sizes[-1] - sizes[1] < 2048
 
 
-async def test_many_that_start_at_one_address_have_one_registrar(registry: str, transport: str) -> None:
-    """Whoever is first; everybody is registered."""
-    count = 12
+async def test_many_that_start_at_one_address_have_one_registrar(
+    registry: str, transport: str, request: pytest.FixtureRequest
+) -> None:
+    """Whoever is first; everybody is registered. There are four times the programs of the crowd."""
+    count = 4 * int(request.config.getoption("--crowd").split(",")[0])
     running = [
         await trio.lowlevel.open_process(
             [sys.executable, "-m", "tests.programs.townsfolk", f"p{number}", registry],
