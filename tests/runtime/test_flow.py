@@ -1,5 +1,8 @@
 """Items on their way: what is buffered, dropped and owed."""
 
+import signal
+from typing import Any
+
 import pytest
 import trio
 from hypothesis import given, settings
@@ -345,3 +348,21 @@ def test_closing_forgets_what_the_stream_was_opened_with() -> None:
     bench.inbox.begin()
     assert bench.put(*range(BUFFER_ITEMS + 1))
     assert len(bench.crowds) == 1
+
+
+def test_ctrl_c_that_comes_just_before_the_wait_leaves_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry would end whatever that task waits for later."""
+    bench = Bench()
+    wait = trio.lowlevel.wait_task_rescheduled
+
+    def interrupted(abort: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return wait(abort)
+
+    async def main() -> None:
+        with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+            patch.setattr(trio.lowlevel, "wait_task_rescheduled", interrupted)
+            await bench.inbox.get()
+        assert bench.inbox.waiters == {}
+
+    trio.run(main)

@@ -55,6 +55,8 @@ class _Call:
                 waiter, self.waiter = self.waiter, None
                 trio.lowlevel.reschedule(waiter)
 
+    # Ctrl-C must not land between the entry and the wait: a later one would be ended in its place.
+    @trio.lowlevel.enable_ki_protection
     async def wait(self) -> outcome.Outcome[Buffer]:
         """Return the reply; cancellable."""
         if self.reply is None:

@@ -177,6 +177,8 @@ class Inbox:
             self._owed_items = self._owed_bytes = 0
             self._give_back(items, size)
 
+    # Ctrl-C must not land between the entry in the list and the wait: a later one would be ended in its place.
+    @trio.lowlevel.enable_ki_protection
     async def get(self) -> Buffer:
         """Wait for the next item. Raises the error that ended the context, or `trio.EndOfChannel`."""
         if self.error is not None:
