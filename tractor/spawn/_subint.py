@@ -80,7 +80,9 @@ class InterpreterChild:
     @property
     def where(self) -> str:
         """Such as `interpreter 3 of pid 4711, own GIL`."""
-        return f"interpreter {self.number} of pid {self.pid}, {'shared' if self.gil == 'shared' else 'own'} GIL"
+        return (
+            f"interpreter {self.number} of pid {self.pid}, {'shared' if self.gil == 'shared' else 'own'} GIL"
+        )
 
     def start(self, pool: Pool) -> None:
         """Begin to run on a thread that nobody else uses: one that lives on would keep the interpreter."""
