@@ -143,3 +143,22 @@ def test_a_registry_that_must_be_ones_own(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "there is a registrar at" in done.stderr
         process.terminate()
+
+
+def test_a_ready_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """Neither the daemon, which nobody would find to be ready, nor a file beside it."""
+    place = tmp_path / "place"
+    place.mkdir()
+    registry = free_address("tcp", tmp_path)
+    done = subprocess.run(
+        [*COMMAND, "os", "--registry", registry, "--ready-file", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "IsADirectoryError" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("place")] == ["place"]

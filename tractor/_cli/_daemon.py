@@ -86,9 +86,13 @@ async def _say_ready(actor: Actor, path: str | None) -> None:
     sys.stdout.flush()
     if path is not None:
         beside = f"{path}.{os.getpid()}"
-        await trio.Path(beside).write_text("".join(f"{addr}\n" for addr in addrs))
-        # Whoever waits for the file must not find half of it.
-        os.replace(beside, path)
+        try:
+            await trio.Path(beside).write_text("".join(f"{addr}\n" for addr in addrs))
+            # Whoever waits for the file must not find half of it.
+            os.replace(beside, path)
+        except BaseException:
+            _unlink(beside)
+            raise
         actor.lifetime_stack.callback(_unlink, path)
 
 
