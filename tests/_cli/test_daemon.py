@@ -15,6 +15,7 @@ import trio
 import tractor
 from tests.discovery.conftest import free_address
 from tests.programs import townsfolk
+from tractor._cli._daemon import _say_ready
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "tractor", "daemon"]
@@ -145,20 +146,16 @@ def test_a_registry_that_must_be_ones_own(tmp_path: Path) -> None:
         process.terminate()
 
 
-def test_a_ready_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    """Neither the daemon, which nobody would find to be ready, nor a file beside it."""
-    place = tmp_path / "place"
-    place.mkdir()
-    registry = free_address("tcp", tmp_path)
-    done = subprocess.run(
-        [*COMMAND, "os", "--registry", registry, "--ready-file", str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        timeout=30,
-    )
-    assert done.returncode == 1
-    assert "IsADirectoryError" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("place")] == ["place"]
+async def test_a_ready_file_that_cannot_be_put_in_place_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither itself nor the file beside it that was written first."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    async with tractor.open_root_actor(registry_addrs=[]) as root:
+        with pytest.raises(OSError, match="no room"):
+            await _say_ready(root, str(tmp_path / "ready"))
+    assert list(tmp_path.iterdir()) == []
