@@ -198,8 +198,11 @@ async def test_an_exposed_module_that_fails_to_import_in_the_child(
         assert "only_at_home.py" in caught.value.__cause__.tb_str
 
 
-async def test_a_child_whose_python_cannot_even_start(each_link: str) -> None:
-    """What the interpreter says itself is in the report."""
+async def test_a_child_whose_python_cannot_even_start(
+    each_link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the interpreter says itself is in the report; a fork has one that runs already."""
+    monkeypatch.setenv("TRACTOR_SPAWN_METHOD", "trio")
     async with tractor.open_nursery() as nursery:
         with pytest.raises(tractor.ActorFailure, match="exit status 1") as caught:
             await nursery.start_actor("kid", proc_kwargs={"env": {"PYTHONHOME": "/nowhere"}})

@@ -85,7 +85,7 @@ async def test_what_is_refused(given: dict[str, Any], kind: type[Exception], sai
 async def test_an_actor_that_cannot_be_started_is_the_error_of_all(tmp_path: Path, monkeypatch: Any) -> None:
     """Those that are up are ended, and nobody waits for the others."""
     (tmp_path / "fails_in_a_child.py").write_text(
-        "import sys\nif sys.argv[0] != '-c' and '--fds' in sys.orig_argv:\n    raise OSError('not here')\n"
+        f"import os\nif os.getpid() != {os.getpid()}:\n    raise OSError('not here')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises((tractor.ActorFailure, ExceptionGroup)) as caught:
