@@ -24,11 +24,17 @@ from typing import Any, NamedTuple, NoReturn
 from tractor._child._boot import restore_stderr
 from tractor._child._forked import LEAST_FDS, be_child
 from tractor.msg._codec import get_codec
-from tractor.msg._types import SpawnSpec
+from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
 from tractor.spawn._forklink import MAX_FDS, MOST_WORDS, NUMBER, READY, REFUSED
 
 #: What is imported where it is first needed, which in a child is soon.
-_LATE = ("platformdirs.unix", "setproctitle", "tractor.ipc._tcp", "tractor.ipc._uds")
+_LATE = (
+    "platformdirs.unix",
+    "setproctitle",
+    "tractor.ipc._tcp",
+    "tractor.ipc._uds",
+    "tractor.spawn._forkserver",
+)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -181,7 +187,8 @@ def _prepare(root: socket.socket, boot: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for module in _LATE:
         import_module(module)
-    get_codec().decoder(SpawnSpec)
+    for message in (Bye, Cancel, Hello, SpawnSpec, Start):
+        get_codec().decoder(message)
     try:
         import_all(boot["preload"])
     except RuntimeError as exc:

@@ -57,8 +57,8 @@ async def open_root_actor(
     `enable_modules`: modules whose functions peers may run in it (`rpc_module_paths`: the same, deprecated). `start_method`: how children are made,
     `"trio"` (the default: a fresh process), `"forkserver"` (a fork of one small process, started with the first child) or
     `"subint"` (an interpreter of this process).
-    `forkserver_preload`: modules that this process imports, once for all children; a first child cannot be started where one
-    of them fails to import, starts a thread or makes an interpreter. Other methods do not use it.
+    `forkserver_preload`: modules that the small process imports, once for all its forks; a first child cannot be started
+    where one of them fails to import, starts a thread or makes an interpreter. Interpreters that are kept ready import them too.
     `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way;
     it is not negotiated: all of a tree have the same, and who gets a larger one from elsewhere hangs up.
     `max_requests`: how many requests of one peer each actor serves at a time; further ones get `TooManyRequests`.
