@@ -1,6 +1,7 @@
 """What is special about children that are forks of a server."""
 
 import gc
+import importlib
 import os
 import random
 import resource
@@ -298,6 +299,20 @@ async def test_a_child_is_like_the_process_that_asked_for_it(
     assert (before["blocked"], seen["blocked"]) == ([], [int(signal.SIGUSR2)])
     assert before["session"] == os.getsid(0)
     assert before["limit"] == os.sysconf("SC_OPEN_MAX")
+
+
+async def test_a_child_finds_what_was_written_after_the_server_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a directory that the server has looked into."""
+    (tmp_path / "early_module.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    async with open_forks(forkserver_preload=["early_module"]) as nursery:
+        await start(nursery, "first")
+        (tmp_path / "late_module.py").write_text("async def answer():\n    return 42\n")
+        importlib.invalidate_caches()
+        portal = await nursery.start_actor("second", enable_modules=["late_module"])
+        assert await portal.run_from_ns("late_module", "answer") == 42
 
 
 async def test_children_are_random_each_in_its_own_way() -> None:

@@ -53,8 +53,6 @@ def _live(fds: list[int], server: socket.socket, limits: tuple[int, int]) -> int
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     become(state)
     sys.path[:] = sys_path
-    # What it says of directories is as old as the server.
-    sys.path_importer_cache.clear()
     gc.enable()
     terminal = own[2] if len(own) > 3 else None
     return run_child(

@@ -168,6 +168,8 @@ def main(boot: dict[str, Any]) -> NoReturn:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     # A child costs it three descriptors.
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    # What it says of directories would be out of date in a child; to forget it there costs a millisecond.
+    sys.path_importer_cache.clear()
     # Or a collection in any child would write to, and so copy, the memory that all of them share.
     gc.collect()
     gc.freeze()
