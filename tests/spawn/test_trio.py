@@ -15,7 +15,7 @@ import trio
 
 from tests.spawn.test_backend import SOON, is_alive, make_spec, open_child
 from tractor._errors import Exit
-from tractor.spawn import _trio
+from tractor.spawn import _output, _trio
 from tractor.spawn._backend import ChildSpec
 
 
@@ -151,7 +151,7 @@ async def test_only_the_end_of_the_output_is_kept(memory_file: bool, monkeypatch
         await running.wait_end()
         output = running.child.boot_output()
     assert "DecodeError" in output
-    monkeypatch.setattr(_trio, "_TAIL", 100)
+    monkeypatch.setattr(_output, "_TAIL", 100)
     async with open_child("trio", spec) as running:
         await running.wait_end()
         assert 0 < len(running.child.boot_output()) <= 100

@@ -25,13 +25,12 @@ from tractor.msg._boxed import Boxed
 from tractor.msg._codec import get_codec
 from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
 from tractor.runtime._actor import Actor
+from tractor.spawn._interpreters import ANEW, LEFT
 
 log = get_logger(__name__)
 
 #: What every module says that cannot live in an isolated interpreter (PEP 489, PEP 684).
 REFUSAL = "does not support loading in subinterpreters"
-#: What the thread says, in place of an exit status, of an actor that is to be booted where modules are shared.
-ANEW = "anew"
 
 #: Seconds in which a loop that turns has run what it was given.
 _TURN = 0.03
@@ -267,13 +266,13 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
     left = warden.end_threads()
     body.came_up(ok=True)
     if body.refused is not None:
-        status = f"{ANEW} {channel_fd} {lifeline.detach()} {body.refused}"
+        status = f"{ANEW}{channel_fd} {lifeline.detach()} {body.refused}"
     else:
         channel.close()
     warden.close()
     lifeline.close()
     if left:
-        status = f"threads are left: {', '.join(left)}"
+        status = LEFT + ", ".join(left)
     raise SystemExit(status)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -72,6 +72,21 @@ class Backend(Protocol):
 
     async def __call__(self, spec: ChildSpec, *, task_status: trio.TaskStatus[Child]) -> Exit:
         """Run one child."""
+
+
+def encode_paths(paths: Sequence[str]) -> bytes:
+    """Return a module search path as a child reads it."""
+    return "\0".join(paths).encode(errors="surrogateescape")
+
+
+def has_let_go(lifeline: socket.socket) -> bool:
+    """Whether nobody is left at the other end of a lifeline, which does not block."""
+    try:
+        return not lifeline.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class FirstHand:

@@ -16,7 +16,8 @@ from typing import Any
 import trio
 
 from tractor._errors import RuntimeFailure
-from tractor.spawn._trio import anonymous_file, interpreter_command, is_standard
+from tractor.spawn._output import anonymous_file
+from tractor.spawn._trio import interpreter_command, is_standard
 from tractor.trionics._forks import close_in_forks
 
 #: Descriptors that the kernel passes in one message.

@@ -20,7 +20,7 @@ from typing import Any, Self
 import trio
 
 from tractor._errors import Exit, RuntimeFailure
-from tractor.spawn._backend import UNKNOWN_STATUS, Child, ChildSpec
+from tractor.spawn._backend import UNKNOWN_STATUS, Child, ChildSpec, encode_paths
 from tractor.spawn._forklink import (
     MAX_FDS,
     ForkedProcess,
@@ -30,7 +30,7 @@ from tractor.spawn._forklink import (
     hear_start,
     message_pair,
 )
-from tractor.spawn._trio import ProcessChild, encode_paths, is_standard, make_ends
+from tractor.spawn._trio import ProcessChild, is_standard, make_ends
 
 #: What `proc_kwargs` may have.
 OPTIONS = ("cwd", "env", "pass_fds", "start_new_session", "stderr", "stdin", "stdout", "umask")
@@ -50,7 +50,7 @@ class ForkedChild(ProcessChild):
         """Note how the process ended, and what it wrote."""
         if not self._process.is_unknown:
             return super().conclude()
-        self._output = self.boot_output()
+        self._keep_output()
         self.exit = Exit("killed" if self.killed else "died", None, UNKNOWN_STATUS)
         return self.exit
 
@@ -137,7 +137,7 @@ class ForkServer:
             theirs.enter_context(their_status)
             ends = make_ends(stack, theirs, untaken, record="stderr" not in options)
             channel, lifeline, *terminal = ends.theirs
-            stdio = _open_stdio(options, ends.stderr, theirs)
+            stdio = _open_stdio(options, -1 if ends.output is None else ends.output.fd, theirs)
             passed = [_fileno(fd) for fd in options.get("pass_fds", ())]
             fds = [their_status.fileno(), lifeline, channel, _open_cwd(options, theirs), *stdio]
             if len(fds) + len(terminal) + len(passed) > MAX_FDS:

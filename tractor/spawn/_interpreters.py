@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tractor.log import get_logger
+from tractor.spawn._backend import encode_paths
 
 log = get_logger(__name__)
 
@@ -21,10 +22,14 @@ POOL = 2
 #: Seconds between two looks at threads that keep an interpreter from being taken apart.
 _LOOK_AGAIN = 1.0
 
+#: What an actor says at its end in place of an exit status: that it is to be booted where modules are shared, with the
+#: descriptors of its channel and its lifeline and the reason; or which threads nothing has ended.
+ANEW, LEFT = "anew ", "threads are left: "
+
 #: What an actor needs before it is told who it is.
 _PRELOAD = """
 import sys
-sys.path[:] = PATHS.split("\\0")
+sys.path[:] = PATHS.decode(errors="surrogateescape").split("\\0")
 from tractor._child._interpreter import prepare
 prepare()
 """
@@ -113,7 +118,7 @@ class _Warm:
 
     def _live(self) -> None:
         number = create(own_gil=True)
-        said = execute(number, self._pool.preload, {"PATHS": "\0".join(sys.path)})
+        said = execute(number, self._pool.preload, {"PATHS": encode_paths(sys.path)})
         if said != "0":
             log.warning("no interpreter can be kept ready", extra={"why": said})
         self._pool.put(self, usable=said == "0")

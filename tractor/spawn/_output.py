@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import ExitStack, suppress
 
-from tractor.spawn._trio import _TAIL, anonymous_file
+#: Bytes of a failed child's stderr that are reported.
+_TAIL = 4096
 
 
 class BootOutput:
     """A file without a name that a child writes to; closed by `stack`."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self._fd = anonymous_file(stack)
+        self.fd = anonymous_file(stack)
         self._text: str | None = None
 
     def dup(self) -> int:
         """Return a descriptor for the child, which closes it."""
-        return os.dup(self._fd)
+        return os.dup(self.fd)
 
     def read(self) -> str:
         """Return the end of what was written."""
         if self._text is not None:
             return self._text
-        size = os.fstat(self._fd).st_size
-        return os.pread(self._fd, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+        size = os.fstat(self.fd).st_size
+        return os.pread(self.fd, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
 
     def add(self, text: str) -> None:
         """Write something in place of a child that could not."""
         with suppress(OSError):
-            os.write(self._fd, text.encode(errors="replace"))
+            os.write(self.fd, text.encode(errors="replace"))
 
     def conclude(self) -> None:
         """The child is gone, and the file soon: keep the text."""
         self._text = self.read()
+
+
+def anonymous_file(stack: ExitStack) -> int:
+    """Return a descriptor of a file without a name, closed by `stack`."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("tractor-boot-stderr")
+        stack.callback(os.close, fd)
+        return fd
+    return stack.enter_context(tempfile.TemporaryFile()).fileno()

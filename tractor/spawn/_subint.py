@@ -14,8 +14,8 @@ import trio
 
 from tractor._errors import Exit
 from tractor.log import get_logger
-from tractor.spawn._backend import Child, ChildSpec
-from tractor.spawn._interpreters import Pool, create, destroy, destroy_later, execute, pool_size
+from tractor.spawn._backend import Child, ChildSpec, encode_paths, has_let_go
+from tractor.spawn._interpreters import ANEW, LEFT, Pool, create, destroy, destroy_later, execute, pool_size
 from tractor.spawn._output import BootOutput
 from tractor.trionics._forks import close_in_forks
 
@@ -34,7 +34,7 @@ _ENTRY = """
 import os, sys
 # One that was ready has those of some time ago.
 os.reload_environ()
-sys.path[:] = PATHS.split("\\0")
+sys.path[:] = PATHS.decode(errors="surrogateescape").split("\\0")
 try:
     from tractor._child._interpreter import live
 except BaseException:
@@ -43,9 +43,6 @@ except BaseException:
     raise
 live(BOOT, CHANNEL, LIFELINE, STDERR, GIL)
 """
-#: How `tractor._child._interpreter.live` says so.
-_ANEW = "anew "
-_LEFT = "threads are left: "
 
 
 class InterpreterChild:
@@ -109,14 +106,7 @@ class InterpreterChild:
 
     def has_let_go(self) -> bool:
         """Whether nobody is left at the other end of the lifeline."""
-        if self._hung_up:
-            return True
-        try:
-            return not self._lifeline.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return self._hung_up or has_let_go(self._lifeline)
 
     def interrupt(self) -> None:
         """Hang up: its warden interrupts it, as nobody outside of the interpreter can."""
@@ -180,7 +170,7 @@ class InterpreterChild:
         if number is None:
             number = create(own_gil=self.gil != "shared")
         said = self._run(number, self._their_channel.detach(), self._their_lifeline.detach())
-        if said.startswith(_ANEW):
+        if said.startswith(ANEW):
             _, channel, lifeline, why = said.split(" ", 3)
             log.warning(
                 "a child shares the lock of its parent, because a module refuses to load otherwise",
@@ -192,7 +182,7 @@ class InterpreterChild:
             return Exit("returned", 0)
         if said.isdecimal():
             return Exit("died", int(said))
-        if said.startswith(_LEFT):
+        if said.startswith(LEFT):
             return Exit("died", None, said)
         self._output.add(said)
         return Exit("died", None, said.splitlines()[-1])
@@ -210,7 +200,7 @@ class InterpreterChild:
             destroy(number)
             raise
         facts = {
-            "PATHS": "\0".join(self._spec.sys_path),
+            "PATHS": encode_paths(self._spec.sys_path),
             "BOOT": self._spec.boot,
             "CHANNEL": channel,
             "LIFELINE": lifeline,
@@ -218,7 +208,7 @@ class InterpreterChild:
             "GIL": self.gil,
         }
         said = execute(number, _ENTRY, facts)
-        if said.startswith(_LEFT):
+        if said.startswith(LEFT):
             log.error("threads outlive their actor", extra={"child": self._spec.name, "threads": said})
             destroy_later(number)
         else:

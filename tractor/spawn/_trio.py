@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any, NamedTuple, Protocol
 import trio
 
 from tractor._errors import Exit
-from tractor.spawn._backend import Child, ChildSpec
+from tractor.spawn._backend import Child, ChildSpec, encode_paths, has_let_go
+from tractor.spawn._output import BootOutput
 from tractor.trionics._forks import close_in_forks
 
 _ENTRY = str(Path(__file__).parent.parent / "_child" / "__main__.py")
-#: Bytes of a failed child's stderr that are reported.
-_TAIL = 4096
 
 
 class Process(Protocol):
@@ -50,8 +48,8 @@ class Ends(NamedTuple):
 
     channel: socket.socket
     lifeline: socket.socket
-    #: The file that keeps what it writes to stderr before it is up, or -1.
-    stderr: int
+    #: What keeps what it writes to stderr before it is up, if anything does.
+    output: BootOutput | None
     #: Of its channel, of its lifeline and, where there is one, of the stderr it is to have once it is up.
     theirs: list[int]
 
@@ -62,13 +60,12 @@ class ProcessChild:
     def __init__(self, process: Process, ends: Ends) -> None:
         self._process = process
         self._lifeline = ends.lifeline
-        self._stderr = ends.stderr
+        self._output = ends.output
         self.pid = process.pid
         self.where = f"pid {process.pid}"
         self.channel = ends.channel
         self.exit: Exit | None = None
         self.killed = False
-        self._output = ""
 
     def hang_up(self) -> None:
         """Close the lifeline."""
@@ -78,12 +75,7 @@ class ProcessChild:
 
     def has_let_go(self) -> bool:
         """Whether nobody is left at the other end of the lifeline; a child never writes to it."""
-        try:
-            return not self._lifeline.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return has_let_go(self._lifeline)
 
     def interrupt(self) -> None:
         """Send SIGINT."""
@@ -101,10 +93,7 @@ class ProcessChild:
 
     def boot_output(self) -> str:
         """Return the end of what it wrote to stderr before it was up."""
-        if self._stderr == -1 or self.exit is not None:
-            return self._output
-        size = os.fstat(self._stderr).st_size
-        return os.pread(self._stderr, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+        return self._output.read() if self._output is not None else ""
 
     @trio.lowlevel.enable_ki_protection
     async def live(
@@ -138,9 +127,13 @@ class ProcessChild:
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(self._lifeline)
 
+    def _keep_output(self) -> None:
+        if self._output is not None:
+            self._output.conclude()
+
     def conclude(self) -> Exit:
         """Note how the process ended, and what it wrote: the file is closed next."""
-        self._output = self.boot_output()
+        self._keep_output()
         code = self._process.returncode
         if code is None:
             self.exit = Exit("abandoned", None, "it does not even react to SIGKILL")
@@ -167,8 +160,8 @@ async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
     options = dict(spec.options)
     with ExitStack() as theirs, ExitStack() as untaken:
         ends = make_ends(stack, theirs, untaken, record="stderr" not in options)
-        if ends.stderr != -1:
-            options["stderr"] = ends.stderr
+        if ends.output is not None:
+            options["stderr"] = ends.output.fd
         pass_fds = (*options.pop("pass_fds", ()), *ends.theirs)
         process = await trio.lowlevel.open_process(_command(spec, ends.theirs), pass_fds=pass_fds, **options)
         untaken.pop_all()
@@ -192,14 +185,12 @@ def make_ends(stack: ExitStack, theirs: ExitStack, untaken: ExitStack, *, record
     close_in_forks(lifeline)
     close_in_forks(channel)
     fds = [their_channel.fileno(), their_lifeline.fileno()]
-    stderr = -1
-    if record:
-        stderr = anonymous_file(stack)
-        if is_standard(2):
-            with suppress(OSError):
-                fds.append(os.dup(2))
-                theirs.callback(os.close, fds[-1])
-    return Ends(channel, lifeline, stderr, fds)
+    output = BootOutput(stack) if record else None
+    if record and is_standard(2):
+        with suppress(OSError):
+            fds.append(os.dup(2))
+            theirs.callback(os.close, fds[-1])
+    return Ends(channel, lifeline, output, fds)
 
 
 def is_standard(fd: int) -> bool:
@@ -208,11 +199,6 @@ def is_standard(fd: int) -> bool:
         return os.get_inheritable(fd)
     except OSError:
         return False
-
-
-def encode_paths(paths: Sequence[str]) -> bytes:
-    """Return a module search path as a child reads it."""
-    return "\0".join(paths).encode(errors="surrogateescape")
 
 
 def _command(spec: ChildSpec, fds: list[int]) -> list[str]:
@@ -229,12 +215,3 @@ def interpreter_command() -> list[str]:
     # The same flags as ours (-O, -W, -X, …), as multiprocessing does; -P keeps the entry's folder off the path.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return [sys.executable, *flags, "-P"]
-
-
-def anonymous_file(stack: ExitStack) -> int:
-    """Return a descriptor of a file without a name, closed by `stack`."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("tractor-boot-stderr")
-        stack.callback(os.close, fd)
-        return fd
-    return stack.enter_context(tempfile.TemporaryFile()).fileno()
