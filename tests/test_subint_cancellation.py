@@ -16,9 +16,9 @@ import pytest
 import trio
 
 import tractor
-from tests.programs import stubborn
+from tests.programs import actors, stubborn
 
-HERE = [stubborn.__name__]
+HERE = [actors.__name__, stubborn.__name__]
 GRACE = 0.3
 #: Seconds that force may take: what is meant, and a fence for a machine that does other things as well.
 FORCE = 2.5
@@ -40,10 +40,10 @@ async def call(portal: tractor.Portal, func: Any, told: list[BaseException], **k
 
 
 ACTS = [
-    stubborn.spin,
+    actors.spin,
     stubborn.nap,
-    stubborn.shielded,
-    stubborn.swallow,
+    actors.shielded,
+    actors.swallow,
     stubborn.spin_and_swallow,
     stubborn.wait_in_thread,
 ]
@@ -85,7 +85,7 @@ async def test_one_that_lives_in_another(act: str, gil: str) -> None:
     async with trio.open_nursery() as tasks:
         async with tractor.open_nursery(start_method="subint", grace=1.5) as nursery:
             portal = await nursery.start_actor("outer", enable_modules=HERE, proc_kwargs={"gil": gil})
-            tasks.start_soon(lambda: call(portal, stubborn.with_child, told, act=act))
+            tasks.start_soon(lambda: call(portal, stubborn.with_child, told, module=actors.__name__, act=act))
             await trio.sleep(0.8)
             began = trio.current_time()
             await nursery.cancel()
@@ -136,7 +136,7 @@ async def test_nothing_grows_with_the_rounds(gil: str) -> None:
                 if number % 2:
                     async with trio.open_nursery() as tasks:
                         tasks.start_soon(
-                            call, portal, stubborn.spin if number % 4 == 1 else stubborn.shielded, []
+                            call, portal, actors.spin if number % 4 == 1 else actors.shielded, []
                         )
                         await trio.sleep(0.05)
                         await nursery.cancel()

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 import tractor
-from tests.programs import stubborn
+from tests.programs import actors, stubborn
 
 
 def say(**what: Any) -> None:
@@ -24,7 +24,9 @@ async def main(*args: str) -> None:
     try:
         async with tractor.open_nursery(start_method="subint", grace=0.2) as nursery:
             portal = await nursery.start_actor(
-                "lodger", enable_modules=[stubborn.__name__], proc_kwargs={"gil": gil}
+                "lodger",
+                enable_modules=[actors.__name__, stubborn.__name__],
+                proc_kwargs={"gil": gil},
             )
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(call, portal, act, arguments)
@@ -42,7 +44,8 @@ async def main(*args: str) -> None:
 async def call(portal: tractor.Portal, act: str, arguments: dict[str, Any]) -> None:
     """Have it do something, which will not end well."""
     try:
-        await portal.run_from_ns(stubborn.__name__, act, **arguments)
+        module = stubborn if hasattr(stubborn, act) else actors
+        await portal.run_from_ns(module.__name__, act, **arguments)
         say(event="returned")
     except (tractor.TransportClosed, tractor.RemoteActorError) as exc:
         say(event="told", what=str(exc))

@@ -9,12 +9,6 @@ import trio
 import tractor
 
 
-async def spin() -> NoReturn:
-    """Compute for ever."""
-    while True:
-        pass
-
-
 async def wait_for_event() -> NoReturn:
     """Wait in C for a second at a time, and never for the loop."""
     while True:
@@ -25,22 +19,6 @@ async def nap() -> NoReturn:
     """The same, more often."""
     while True:
         time.sleep(0.1)
-
-
-async def shielded() -> NoReturn:
-    """Wait where no cancellation reaches."""
-    with trio.CancelScope(shield=True):
-        await trio.sleep_forever()
-    raise AssertionError("unreachable")
-
-
-async def swallow() -> NoReturn:
-    """Ignore every cancellation and every interrupt that comes here."""
-    while True:
-        try:
-            await trio.sleep_forever()
-        except BaseException:  # noqa: BLE001 - this is what such code does
-            time.sleep(0.01)
 
 
 async def spin_and_swallow() -> NoReturn:
@@ -85,8 +63,8 @@ async def fail(number: int) -> NoReturn:
     raise ValueError(f"number {number}")
 
 
-async def with_child(act: str) -> None:
+async def with_child(module: str, act: str) -> None:
     """Have a child, an interpreter as well, that does something."""
     async with tractor.open_nursery(start_method="subint", grace=0.1) as nursery:
-        portal = await nursery.start_actor("inner", enable_modules=[__name__])
-        await portal.run_from_ns(__name__, act)
+        portal = await nursery.start_actor("inner", enable_modules=[module])
+        await portal.run_from_ns(module, act)
