@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,11 +89,28 @@ async def test_it_may_have_children_of_any_kind(gil: str, inner: str) -> None:
         assert (pid == os.getpid()) is (inner == "subint")
 
 
-async def test_the_environment_is_that_of_now(gil: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not that of the moment at which an interpreter was made."""
-    monkeypatch.setenv("TRACTOR_TEST_LODGER", "yes")
-    async with open_child(gil) as (_, portal):
-        assert await portal.run(lodgers.get_env, name="TRACTOR_TEST_LODGER") == "yes"
+async def test_one_that_was_ready_is_used_and_is_like_the_process_of_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its environment and its module search path are not those of the moment at which it was made."""
+    monkeypatch.setenv("TRACTOR_SUBINT_POOL", "1")
+    async with tractor.open_root_actor(start_method="subint") as root:
+        pool = root.backend._pool
+        async with tractor.open_nursery() as nursery:
+            await nursery.start_actor("first", enable_modules=HERE)
+            with trio.fail_after(10):
+                while not pool._ready:
+                    await trio.sleep(0.005)
+            ready = pool._ready[0].thread.ident
+            monkeypatch.setenv("TRACTOR_TEST_LODGER", "yes")
+            monkeypatch.syspath_prepend(tmp_path)
+            (tmp_path / "written_later.py").write_text("async def answer() -> int:\n    return 42\n")
+            portal = await nursery.start_actor("second", enable_modules=[*HERE, "written_later"])
+            assert (await portal.run(lodgers.describe))[2] == ready
+            assert await portal.run(lodgers.get_env, name="TRACTOR_TEST_LODGER") == "yes"
+            assert await portal.run_from_ns("written_later", "answer") == 42
+            await nursery.cancel()
+    assert not pool._ready
 
 
 async def test_a_module_that_refuses_costs_the_lock_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
