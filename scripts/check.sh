@@ -30,16 +30,17 @@ step 'news fragments' news
 
 if [[ $what == test ]]; then
     # Not "$bin/pytest": that is a script, which every child would import as the main module of its parent, and pytest with it.
-    for_interpreters=(tests/test_{context_stream_semantics,2way,inter_peer_cancellation,relayed_errors,remote_exc_relay,overruns}.py)
-    # Three on two cores: many tests wait for most of their time.
     pytest=("$bin/python" -m pytest)
     if (($#)); then
         step 'tests (pytest)' "${pytest[@]}" "$@"
     else
-        step 'tests, three at a time (pytest)' "${pytest[@]}" -m 'not alone' -n 3 --dist worksteal
+        # Three on two cores: many tests wait for most of their time.
+        workers=(-n 3 --dist worksteal)
+        step 'tests, three at a time (pytest)' "${pytest[@]}" "${workers[@]}" -m 'not alone'
         if "$bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
-            step 'contexts and streams of interpreters (pytest)' "${pytest[@]}" -m 'not alone' -n 3 --dist worksteal \
-                --spawn-backend subint "${for_interpreters[@]}"
+            files=(tests/test_{context_stream_semantics,2way,inter_peer_cancellation,relayed_errors,remote_exc_relay,overruns}.py)
+            step 'contexts and streams of interpreters (pytest)' "${pytest[@]}" "${workers[@]}" --spawn-backend subint \
+                "${files[@]}" tests/discovery/test_stale.py
         fi
         step 'tests that measure, one by one (pytest)' "${pytest[@]}" -m alone
     fi
