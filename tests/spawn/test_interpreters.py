@@ -84,6 +84,7 @@ def test_a_pool_is_filled_once_one_was_needed_and_no_further() -> None:
     pool = Pool(2, ["colorsys"])
     assert numbers() == []
     assert pool.take() is None
+    pool.fill()
     wait_until(lambda: len(pool._ready) == 2)
     assert len(numbers()) == 2
     used: list[int] = []
@@ -103,6 +104,7 @@ def test_a_pool_is_filled_once_one_was_needed_and_no_further() -> None:
     warm = pool.take()
     assert warm is not None
     warm.give(job)
+    pool.fill()
     warm.thread.join()
     assert len(used) == 1
     wait_until(lambda: len(pool._ready) == 2)
@@ -114,8 +116,10 @@ def test_a_pool_is_filled_once_one_was_needed_and_no_further() -> None:
 def test_a_pool_that_is_drained_while_it_is_filled_leaves_nothing() -> None:
     """Whoever drains it learns what to wait for; it can be used again."""
     pool = Pool(2)
-    for _ in range(3):
+    for wait in (0.0, 0.05, 0.11, 0.12, 0.15):
         assert pool.take() is None
+        pool.fill()
+        time.sleep(wait)
         for thread in pool.drain():
             thread.join()
         assert numbers() == []
@@ -125,6 +129,7 @@ def test_a_pool_of_none_makes_none() -> None:
     """It is off."""
     pool = Pool(0)
     assert pool.take() is None
+    pool.fill()
     assert pool.drain() == []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import resource
 import select
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tractor._child._boot import restore_stderr
 from tractor._child._forked import LEAST_FDS, be_child
+from tractor._child._spare import Spare, await_need
 from tractor.msg._codec import get_codec
 from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
 from tractor.spawn._forklink import MAX_FDS, MOST_WORDS, NUMBER, READY, REFUSED
@@ -36,6 +39,8 @@ _LATE = (
     "tractor.spawn._forkserver",
 )
 _PR_SET_PDEATHSIG = 1
+#: Seconds after a request until the next child is forked in advance: at once it would disturb the one that is just starting.
+_SPARE_AFTER = 0.1
 
 
 class Request(NamedTuple):
@@ -55,16 +60,24 @@ class Server:
         self._actors: dict[int, socket.socket] = {}
         #: Children that were not reaped yet, by pidfd: their pid, and where to say how they ended.
         self._children: dict[int, tuple[int, socket.socket]] = {}
+        self._spare: Spare | None = None
+        #: When there is to be one, in seconds of `time.monotonic()`.
+        self._spare_at = math.inf
         self._add(root)
 
     def run(self) -> Request:
         """Serve until the root hangs up, which ends this process; returns in each of its forks."""
         while True:
-            for fd, _ in self._poll.poll():
+            wait = self._spare_at - time.monotonic()
+            ready = self._poll.poll(max(0.0, wait) * 1000 if wait < math.inf else None)
+            if not ready and (request := self._make_spare()):
+                return request
+            for fd, _ in ready:
                 if fd in self._children:
                     self._reap(fd)
+                elif self._spare is not None and fd == self._spare.pidfd:
+                    self._drop_spare()
                 elif fd in self._actors and (request := self._serve(self._actors[fd])):
-                    self._close()
                     return request
 
     def _add(self, actor: socket.socket) -> None:
@@ -111,30 +124,64 @@ class Server:
     def _fork(self, status: socket.socket, fds: list[int]) -> Request | None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid = os.fork()
+            made = self._use_spare([*fds, theirs.fileno()]) or _fork()
         except OSError:
             ours.close()
             theirs.close()
             raise
-        if pid == 0:
+        if made is None:
             status.close()
             ours.close()
+            self._close()
             return Request(fds, theirs)
         theirs.close()
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            ours.close()
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
+        pid, pidfd = made
         self._add(ours)
         self._children[pidfd] = (pid, status)
         self._poll.register(pidfd, select.POLLIN)
         with suppress(OSError):
             # Who is gone by now has closed the child's lifeline as well.
             socket.send_fds(status, [NUMBER.pack(pid)], [pidfd])
+        self._spare_at = time.monotonic() + _SPARE_AFTER
         return None
+
+    def _use_spare(self, fds: list[int]) -> tuple[int, int] | None:
+        spare = self._spare
+        if spare is None or not spare.give(fds):
+            return None
+        self._spare = None
+        return spare.pid, spare.pidfd
+
+    def _make_spare(self) -> Request | None:
+        """Fork a child that has yet to be asked for, once nothing is to do; returns something only there."""
+        self._spare_at = math.inf
+        if self._spare is not None:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            refuse_company()
+            made = _fork()
+        except (OSError, RuntimeError):
+            # Whoever asks for a child next is told.
+            ours.close()
+            theirs.close()
+            return None
+        if made is None:
+            ours.close()
+            self._close()
+            *fds, server = await_need(theirs, f"_forkserver[spare of {os.getppid()}]")
+            return Request(fds, socket.socket(fileno=server))
+        theirs.close()
+        self._spare = Spare(*made, ours)
+        self._poll.register(self._spare.pidfd, select.POLLIN)
+        return None
+
+    def _drop_spare(self) -> None:
+        """Forget one that has ended by itself."""
+        assert self._spare is not None
+        self._poll.unregister(self._spare.pidfd)
+        self._spare.end()
+        self._spare = None
 
     def _reap(self, pidfd: int) -> None:
         pid, status = self._children.pop(pidfd)
@@ -146,6 +193,8 @@ class Server:
 
     def _remove(self, actor: socket.socket) -> None:
         if actor is self._root:
+            if self._spare is not None:
+                self._spare.end()
             os._exit(0)
         self._poll.unregister(actor)
         del self._actors[actor.fileno()]
@@ -158,6 +207,22 @@ class Server:
         for pidfd, (_, status) in self._children.items():
             os.close(pidfd)
             status.close()
+        if self._spare is not None:
+            self._spare.close()
+            os.close(self._spare.pidfd)
+
+
+def _fork() -> tuple[int, int] | None:
+    """Return the pid of a fork, and a pidfd; None in the fork itself."""
+    pid = os.fork()
+    if pid == 0:
+        return None
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def main(boot: dict[str, Any]) -> NoReturn:

@@ -21,9 +21,8 @@ import trio._core._thread_cache
 from tractor._child._boot import be_actor
 from tractor._child._warden import LIFT_AFTER, Warden
 from tractor.log import get_console_log, get_logger
-from tractor.msg._boxed import Boxed
 from tractor.msg._codec import get_codec
-from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
+from tractor.msg._types import SpawnSpec
 from tractor.runtime._actor import Actor
 from tractor.spawn._interpreters import ANEW, LEFT
 
@@ -233,13 +232,6 @@ class _Tee:
 
     def fileno(self) -> int:
         return self._streams[0].fileno()
-
-
-def prepare() -> None:
-    """Do what every actor does first, before there is one."""
-    codec = get_codec()
-    for message in (SpawnSpec, Hello, Bye, Start, Cancel, Boxed):
-        codec.decoder(message)
 
 
 def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: str) -> None:

@@ -30,16 +30,20 @@ from tractor.spawn._forklink import (
     hear_start,
     message_pair,
 )
-from tractor.spawn._trio import ProcessChild, is_standard, make_ends
+from tractor.spawn._trio import Ends, ProcessChild, is_standard, join_parts, make_ends
 
 #: What `proc_kwargs` may have.
 OPTIONS = ("cwd", "env", "pass_fds", "start_new_session", "stderr", "stdin", "stdout", "umask")
 
 
 class ForkedChild(ProcessChild):
-    """A child that was forked."""
+    """A child that was forked. `told`: how many bytes of what it reads first were written already."""
 
     _process: ForkedProcess
+
+    def __init__(self, process: ForkedProcess, ends: Ends, told: int) -> None:
+        super().__init__(process, ends)
+        self.told = told
 
     @property
     def is_gone(self) -> bool:
@@ -92,13 +96,13 @@ class ForkServer:
                 f"the start method 'forkserver' does not know {', '.join(refused)}; proc_kwargs may have: "
                 f"{', '.join(OPTIONS)}"
             )
-        parts = [self._describe(spec.options), encode_paths(spec.sys_path), spec.boot]
+        told = join_parts(self._describe(spec.options), encode_paths(spec.sys_path), spec.boot)
         with ExitStack() as stack:
             async with self._turn:
-                child = await self._start(spec, stack)
-            return await child.live(parts, kill_grace=spec.kill_grace, task_status=task_status)
+                child = await self._start(spec, told, stack)
+            return await child.live(told[child.told :], kill_grace=spec.kill_grace, task_status=task_status)
 
-    async def _start(self, spec: ChildSpec, stack: ExitStack) -> ForkedChild:
+    async def _start(self, spec: ChildSpec, told: bytes, stack: ExitStack) -> ForkedChild:
         """Have a child forked; once more, by a new server, where the one there is was lost."""
         lost: ServerLostError | None = None
         for _ in range(2):
@@ -106,7 +110,7 @@ class ForkServer:
                 await self._open(spec.sys_path)
             try:
                 with ExitStack() as kept:
-                    child = await self._fork(spec, kept)
+                    child = await self._fork(spec, told, kept)
                     stack.push(kept.pop_all())
                     return child
             except ServerLostError as exc:
@@ -127,7 +131,7 @@ class ForkServer:
         if link is not None:
             await link.aclose()
 
-    async def _fork(self, spec: ChildSpec, stack: ExitStack) -> ForkedChild:
+    async def _fork(self, spec: ChildSpec, told: bytes, stack: ExitStack) -> ForkedChild:
         """Ask for one child; what stays here is closed by `stack`. A child that is not taken reads the end of its lifeline."""
         assert self._link is not None
         options = spec.options
@@ -144,12 +148,14 @@ class ForkServer:
                 raise ValueError(
                     f"pass_fds has {len(passed)} descriptors; the kernel passes {MAX_FDS} in all"
                 )
+            # What it reads first is there before it is.
+            count = ends.lifeline.send(told)
             self._link.request([*fds, *terminal, *passed])
             theirs.close()
             process = await hear_start(status)
             stack.callback(process.close)
             untaken.pop_all()
-        return ForkedChild(process, ends)
+        return ForkedChild(process, ends, count)
 
     def _describe(self, options: Mapping[str, Any]) -> bytes:
         """Return what a child is to be like beside its descriptors: this process as it is now, but for the options."""

@@ -9,7 +9,8 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from tractor.log import get_logger
@@ -19,6 +20,8 @@ log = get_logger(__name__)
 
 #: How many are kept ready, once one was needed: 14 MB each. `TRACTOR_SUBINT_POOL` says another number; 0 is none.
 POOL = 2
+#: Seconds until another is made: to make one disturbs the actor that is just starting.
+_FILL_AFTER = 0.1
 #: Seconds between two looks at threads that keep an interpreter from being taken apart.
 _LOOK_AGAIN = 1.0
 
@@ -30,8 +33,9 @@ ANEW, LEFT = "anew ", "threads are left: "
 _PRELOAD = """
 import sys
 sys.path[:] = PATHS.decode(errors="surrogateescape").split("\\0")
-from tractor._child._interpreter import prepare
-prepare()
+import tractor._child._interpreter
+from tractor._child._rehearsal import rehearse
+rehearse()
 """
 _THREADS_LEFT = """
 import threading
@@ -117,6 +121,9 @@ class _Warm:
         self._jobs.put(job)
 
     def _live(self) -> None:
+        with suppress(Empty):
+            self._jobs.get(timeout=_FILL_AFTER)
+            return
         number = create(own_gil=True)
         said = execute(number, self._pool.preload, {"PATHS": encode_paths(sys.path)})
         if said != "0":
@@ -141,36 +148,39 @@ class Pool:
         self._lock = threading.Lock()
         self._ready: deque[_Warm] = deque()
         self._making: _Warm | None = None
-        self._closed = False
 
     def take(self) -> _Warm | None:
-        """Return one that is ready, if there is one, and see to it that there will be."""
+        """Return one that is ready, if there is one."""
         with self._lock:
-            self._closed = False
-            warm = self._ready.popleft() if self._ready else None
+            return self._ready.popleft() if self._ready else None
+
+    def fill(self) -> None:
+        """See to it that the next will find one."""
+        with self._lock:
             self._fill()
-        return warm
 
     def put(self, warm: _Warm, *, usable: bool) -> None:
         """It is ready; called on its thread."""
         with self._lock:
-            self._making = None
-            if self._closed or not usable:
-                warm.give(None)
+            if self._making is not warm:
+                # It was let go of meanwhile.
                 return
-            self._ready.append(warm)
-            self._fill()
+            self._making = None
+            if usable:
+                self._ready.append(warm)
+                self._fill()
+            else:
+                warm.give(None)
 
     def drain(self) -> list[threading.Thread]:
         """Let go of all; return the threads that will have ended soon."""
         with self._lock:
-            self._closed = True
-            left = [warm.thread for warm in self._ready]
-            while self._ready:
-                self._ready.popleft().give(None)
-            if self._making is not None:
-                left.append(self._making.thread)
-        return left
+            left = [*self._ready, *([self._making] if self._making is not None else [])]
+            self._ready.clear()
+            self._making = None
+        for warm in left:
+            warm.give(None)
+        return [warm.thread for warm in left]
 
     def _fill(self) -> None:
         if self._making is None and len(self._ready) < self._size:

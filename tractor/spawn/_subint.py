@@ -90,6 +90,8 @@ class InterpreterChild:
         else:
             self._thread = threading.Thread(target=self._drive, name="tractor-interpreter", daemon=True)
             self._thread.start()
+        if self.gil != "shared":
+            pool.fill()
 
     async def wait_end(self) -> None:
         """Return when its thread has ended, which has taken the interpreter apart."""

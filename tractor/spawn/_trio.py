@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -96,13 +95,10 @@ class ProcessChild:
         return self._output.read() if self._output is not None else ""
 
     @trio.lowlevel.enable_ki_protection
-    async def live(
-        self, parts: Sequence[bytes], *, kill_grace: float, task_status: trio.TaskStatus[Child]
-    ) -> Exit:
-        """Tell the child `parts`, hand it out, and return how it ended; see `Backend`."""
-        blob = b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+    async def live(self, told: bytes, *, kill_grace: float, task_status: trio.TaskStatus[Child]) -> Exit:
+        """Tell the child what it reads first, hand it out, and return how it ended; see `Backend`."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send_boot, blob)
+            nursery.start_soon(self._tell, told)
             task_status.started(self)
             try:
                 await self._process.wait()
@@ -117,9 +113,9 @@ class ProcessChild:
         return self.exit
 
     @trio.lowlevel.enable_ki_protection
-    async def _send_boot(self, blob: bytes) -> None:
-        """Write what the child reads first; a child that dies meanwhile is somebody else's finding."""
-        left = memoryview(blob)
+    async def _tell(self, told: bytes) -> None:
+        """Write to the lifeline; a child that dies meanwhile is somebody else's finding."""
+        left = memoryview(told)
         with suppress(OSError, trio.ClosedResourceError):
             while left:
                 try:
@@ -151,8 +147,8 @@ async def trio_proc(
     """Run one child as a process; see `Backend`."""
     with ExitStack() as stack:
         child = await _start(spec, stack)
-        parts = [encode_paths(spec.sys_path), spec.boot]
-        return await child.live(parts, kill_grace=spec.kill_grace, task_status=task_status)
+        told = join_parts(encode_paths(spec.sys_path), spec.boot)
+        return await child.live(told, kill_grace=spec.kill_grace, task_status=task_status)
 
 
 async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
@@ -166,6 +162,11 @@ async def _start(spec: ChildSpec, stack: ExitStack) -> ProcessChild:
         process = await trio.lowlevel.open_process(_command(spec, ends.theirs), pass_fds=pass_fds, **options)
         untaken.pop_all()
     return ProcessChild(process, ends)
+
+
+def join_parts(*parts: bytes) -> bytes:
+    """Return what a child reads first, each part with its length before it."""
+    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
 
 
 def make_ends(stack: ExitStack, theirs: ExitStack, untaken: ExitStack, *, record: bool) -> Ends:
