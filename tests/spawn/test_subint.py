@@ -164,6 +164,19 @@ async def test_the_environment_chooses_the_lock(monkeypatch: pytest.MonkeyPatch)
             await nursery.start_actor("lodger", enable_modules=[refusing.__name__])
 
 
+async def test_a_nursery_chooses_the_lock_of_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the environment does; a child that is told otherwise has its own."""
+    monkeypatch.setenv("TRACTOR_SUBINT_GIL", "own")
+    async with tractor.open_nursery(start_method="subint", proc_kwargs={"gil": "shared"}) as nursery:
+        portal = await nursery.start_actor("lodger", enable_modules=[refusing.__name__])
+        assert await portal.run(refusing.get_name) == "lodger"
+        with pytest.raises(tractor.ActorFailure, match="failed to boot"):
+            await nursery.start_actor(
+                "strict", enable_modules=[refusing.__name__], proc_kwargs={"gil": "own"}
+            )
+        await nursery.cancel()
+
+
 async def test_a_nursery_inside_an_actor_has_a_start_method_of_its_own() -> None:
     """Its other nurseries keep theirs."""
     async with tractor.open_root_actor():

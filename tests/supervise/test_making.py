@@ -25,6 +25,26 @@ async def test_environment_and_folder_of_a_child(tmp_path: Path) -> None:
         await nursery.cancel()
 
 
+async def test_what_a_nursery_says_for_all_its_children() -> None:
+    """Whatever a child says itself goes before that, one by one."""
+    async with tractor.open_nursery(proc_kwargs={"env": {"GREETING": "hello"}, "cwd": "/"}) as nursery:
+        first = await start(nursery, "first")
+        second = await start(nursery, "second", proc_kwargs={"env": {"GREETING": "goodbye"}})
+        third = await nursery.run_in_actor(actors.describe, name="third")
+        assert await first.run(actors.get_env, name="GREETING") == "hello"
+        assert await second.run(actors.get_env, name="GREETING") == "goodbye"
+        assert [(await portal.run(actors.describe))["cwd"] for portal in (first, second)] == ["/", "/"]
+        assert (await third.wait_for_result())["cwd"] == "/"
+        await nursery.cancel()
+
+
+async def test_what_a_nursery_says_must_be_arguments() -> None:
+    """Not something that would fail with each child."""
+    with pytest.raises(TypeError, match="proc_kwargs must be a dict of arguments, not 'own'"):
+        async with tractor.open_nursery(proc_kwargs="own"):  # type: ignore[arg-type]
+            pytest.fail("it is open")
+
+
 async def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody removed the working directory; children start in the same nowhere."""
     gone = tmp_path / "gone"

@@ -32,7 +32,7 @@ from tractor.supervise._errors import (
 )
 from tractor.supervise._lifecycle import Phase
 from tractor.supervise._main import MainTask, find_target
-from tractor.supervise._spec import build_spec, check_seconds, merge_modules, own_addrs
+from tractor.supervise._spec import Terms, build_spec, check_terms, merge_modules, own_addrs
 from tractor.trionics._watch import watch_cancellation
 
 #: Seconds a child has to end in order before it is ended by force.
@@ -45,21 +45,12 @@ HARVEST = 1.0
 
 
 class ActorNursery:
-    """Starts actors and outlives every one of them. Made by `open_nursery()`.
+    """Starts actors and outlives every one of them. Made by `open_nursery()`."""
 
-    `grace`: seconds each child has to end in order. `boot_timeout`: seconds each has to come up.
-    """
-
-    def __init__(
-        self, actor: Actor, backend: Backend, start_method: str, *, grace: float, boot_timeout: float
-    ) -> None:
-        check_seconds("grace", grace)
-        check_seconds("boot_timeout", boot_timeout)
+    def __init__(self, actor: Actor, backend: Backend, terms: Terms) -> None:
         self._actor = actor
         self._backend = backend
-        self._shares_process = start_method in SHARING
-        self._grace = grace
-        self._boot_timeout = boot_timeout
+        self._terms = terms
         self._children: dict[tuple[str, str], SupervisedChild] = {}
         self._mains: dict[tuple[str, str], MainTask] = {}
         #: Errors by the uid of the child they came from.
@@ -113,7 +104,7 @@ class ActorNursery:
         (default: a random address of its transport). `enable_transports`: `["tcp"]` or `["uds"]` (default: ours).
         `inherit_parent_main`: whether functions of the main script can run in it. `proc_kwargs`: passed to
         `trio.lowlevel.open_process`; with a fork server: `cwd`, `env`, `pass_fds`, `start_new_session`, `stderr`, `stdin`,
-        `stdout` and `umask`; for an interpreter: `gil`. `rpc_module_paths`: deprecated, more of `enable_modules`.
+        `stdout` and `umask`; for an interpreter: `gil`. They go before those of the nursery. `rpc_module_paths`: deprecated, more of `enable_modules`.
 
         Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
         raises. When it later ends though nobody asked it to, that is an error of this nursery.
@@ -126,7 +117,7 @@ class ActorNursery:
             transports=check_transports(enable_transports, self._actor.vars._enable_tpts),
             loglevel=loglevel,
             inherit_parent_main=inherit_parent_main,
-            proc_kwargs=proc_kwargs or {},
+            proc_kwargs={**self._terms.proc_kwargs, **(proc_kwargs or {})},
         )
         self._children[child.aid.uid] = child
         self._actor.services.start_soon(child.run)
@@ -201,7 +192,11 @@ class ActorNursery:
             raise RuntimeError(f"cannot start {name!r}: this nursery {state}")
         uuid = new_uuid()
         token = os.urandom(32) if os.environ.get("TRACTOR_CHILD_LINK") == "connect" else b""
-        own = own_addrs(name, uuid, transports) if self._shares_process and not bind_addrs else []
+        own = (
+            own_addrs(name, uuid, transports)
+            if self._terms.start_method in SHARING and not bind_addrs
+            else []
+        )
         addrs = own or [wrap_address(addr) for addr in bind_addrs or []]
         spec = build_spec(
             self._actor,
@@ -221,8 +216,8 @@ class ActorNursery:
             spec,
             bind_addrs=addrs,
             token=token,
-            grace=self._grace,
-            boot_timeout=self._boot_timeout,
+            grace=self._terms.grace,
+            boot_timeout=self._terms.boot_timeout,
             on_change=self._on_child_change,
         )
 
@@ -371,13 +366,12 @@ def _open_backend(actor: Actor, method: str) -> AbstractAsyncContextManager[Back
 
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def run_nursery(
-    actor: Actor, *, start_method: str, grace: float = GRACE, boot_timeout: float = BOOT_TIMEOUT
-) -> AsyncGenerator[ActorNursery]:
+async def run_nursery(actor: Actor, terms: Terms) -> AsyncGenerator[ActorNursery]:
     """Open a nursery of `actor`; see `open_nursery`."""
+    check_terms(terms)
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(_open_backend(actor, start_method))
-        nursery = ActorNursery(actor, backend, start_method, grace=grace, boot_timeout=boot_timeout)
+        backend = await stack.enter_async_context(_open_backend(actor, terms.start_method))
+        nursery = ActorNursery(actor, backend, terms)
         await stack.enter_async_context(watch_cancellation(nursery.cut_off))
         own: BaseException | None = None
         hidden: BaseException | None = None

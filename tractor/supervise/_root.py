@@ -20,7 +20,7 @@ from tractor.runtime._state import current_actor
 from tractor.runtime._vars import MAX_REQUESTS, RuntimeVars
 from tractor.spawn._backend import load_backend, open_backend
 from tractor.supervise._nursery import BOOT_TIMEOUT, GRACE, ActorNursery, run_nursery
-from tractor.supervise._spec import check_name, merge_modules
+from tractor.supervise._spec import Terms, check_name, merge_modules
 from tractor.trionics._managers import protected_manager
 from tractor.wire._kinds import MAX_BODY
 
@@ -188,24 +188,24 @@ async def open_nursery(
     grace: float = GRACE,
     boot_timeout: float = BOOT_TIMEOUT,
     start_method: str | None = None,
+    proc_kwargs: dict[str, Any] | None = None,
     **root_kwargs: Any,
 ) -> AsyncGenerator[ActorNursery]:
     """Open a nursery for actors; when the block is left, every one of them is gone.
 
     `grace`: seconds each child has to end in order before it is ended by force, which takes at most half a second.
     `boot_timeout`: seconds each child has to come up. `start_method`: what its children are made of, by default the same
-    as this actor's other children. Where no actor runs yet, a root actor is opened around the block
+    as this actor's other children. `proc_kwargs`: those of `start_actor` that are not given there. Where no actor runs yet, a root actor is opened around the block
     and gets `root_kwargs`; see `open_root_actor`. Where one runs they are not used, which is logged.
 
     An error of the body, or of a child, ends all other children; one error is raised bare, several as a group.
     """
+    terms = (grace, boot_timeout, {} if proc_kwargs is None else proc_kwargs)
     actor = current_actor(err_on_no_runtime=False)
     if actor is None:
         async with (
             open_root_actor(start_method=start_method, **root_kwargs) as root,
-            run_nursery(
-                root, start_method=root.start_method, grace=grace, boot_timeout=boot_timeout
-            ) as nursery,
+            run_nursery(root, Terms(root.start_method, *terms)) as nursery,
         ):
             yield nursery
     else:
@@ -213,5 +213,5 @@ async def open_nursery(
             unused = {"arguments": ", ".join(sorted(root_kwargs))}
             log.info("an actor runs here already: arguments for a root actor are not used", extra=unused)
         method = _choose_method(start_method, actor.start_method)
-        async with run_nursery(actor, start_method=method, grace=grace, boot_timeout=boot_timeout) as nursery:
+        async with run_nursery(actor, Terms(method, *terms)) as nursery:
             yield nursery

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from tractor.ipc._addr import TCPAddress, UDSAddress, get_address_cls
 from tractor.log import level_number
@@ -22,6 +22,23 @@ _MAX_NAME = 16 * 1024
 
 #: Where those lines are not that a warning is about.
 _NOT_THE_PROGRAM = (os.path.dirname(os.path.dirname(__file__)), contextlib.__file__)
+
+
+class Terms(NamedTuple):
+    """What holds for every child of a nursery: see `open_nursery`."""
+
+    start_method: str
+    grace: float
+    boot_timeout: float
+    proc_kwargs: dict[str, Any]
+
+
+def check_terms(terms: Terms) -> None:
+    """Refuse what is no time, and what are no arguments: `TypeError`, or `ValueError` for a time that is negative."""
+    check_seconds("grace", terms.grace)
+    check_seconds("boot_timeout", terms.boot_timeout)
+    if not isinstance(terms.proc_kwargs, dict):
+        raise TypeError(f"proc_kwargs must be a dict of arguments, not {terms.proc_kwargs!r}")
 
 
 def build_spec(
