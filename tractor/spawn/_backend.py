@@ -106,6 +106,8 @@ class FirstHand:
 #: of which each actor has one object, an async context manager, around its life.
 BACKENDS = {
     "forkserver": "tractor.spawn._forkserver:ForkServer",
+    "mp_forkserver": "tractor.spawn._mp:MpForkServer",
+    "mp_spawn": "tractor.spawn._mp:mp_spawn",
     "subint": "tractor.spawn._subint:Interpreters",
     "trio": "tractor.spawn._trio:trio_proc",
 }

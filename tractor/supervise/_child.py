@@ -75,6 +75,8 @@ class SupervisedChild:
         self._boot_timeout = boot_timeout
         self._on_change = on_change
         self._child: Child | None = None
+        #: Around the making of it, which may take long where a server has to be started first.
+        self._starting = trio.CancelScope()
         self._channel: Channel | None = None
         self._end_wanted = trio.Event()
         #: Why its end was asked for.
@@ -110,6 +112,8 @@ class SupervisedChild:
             self.end_reason = reason
             self._start_at = Rung.KILL if kill else Rung.ASK if self.portal is not None else Rung.HANG_UP
             self._end_wanted.set()
+            # There is nobody yet to hang up on.
+            self._starting.cancel(reason=reason)
             self._on_change(self)
         if kill:
             self._kill_wanted = True
@@ -121,18 +125,16 @@ class SupervisedChild:
         try:
             async with trio.open_nursery() as nursery:
                 try:
-                    self._child = await nursery.start(self._run_backend)
+                    with self._starting:
+                        self._child = await nursery.start(self._run_backend)
                 except Exception as exc:  # noqa: BLE001 - whatever keeps a child from being made is its failure
                     self._fail_boot(f"it could not be started: {exc}")
-                    assert self.failure is not None
-                    self.failure.__cause__ = exc
+                    if self.failure is not None:
+                        self.failure.__cause__ = exc
                     self.exited.set()
-                else:
-                    self._channel = Channel(
-                        SocketTransport(self._child.channel),
-                        dialer=True,
-                        limit=self._actor.vars._max_msg_size,
-                    )
+                if self._child is not None and not self._starting.cancelled_caught:
+                    transport, limit = SocketTransport(self._child.channel), self._actor.vars._max_msg_size
+                    self._channel = Channel(transport, dialer=True, limit=limit)
                     nursery.start_soon(self._climb)
                     nursery.start_soon(self._accept if self._token else self._serve)
                     await self.exited.wait()

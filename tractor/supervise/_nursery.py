@@ -104,7 +104,7 @@ class ActorNursery:
         (default: a random address of its transport). `enable_transports`: `["tcp"]` or `["uds"]` (default: ours).
         `inherit_parent_main`: whether functions of the main script can run in it. `proc_kwargs`: passed to
         `trio.lowlevel.open_process`; with a fork server: `cwd`, `env`, `pass_fds`, `start_new_session`, `stderr`, `stdin`,
-        `stdout` and `umask`; for an interpreter: `gil`. They go before those of the nursery. `rpc_module_paths`: deprecated, more of `enable_modules`.
+        `stdout` and `umask`; for an interpreter: `gil`; with `multiprocessing`: nothing. They go before those of the nursery. `rpc_module_paths`: deprecated, more of `enable_modules`.
 
         Raises `ActorFailure` when it does not come up, `RuntimeError` after `cancel()`, and what finding the modules
         raises. When it later ends though nobody asked it to, that is an error of this nursery.

@@ -56,7 +56,7 @@ async def open_root_actor(
     a multiaddr, as a string or an object. `enable_transports`: `["tcp"]` (the default), `["uds"]` or both.
     `enable_modules`: modules whose functions peers may run in it (`rpc_module_paths`: the same, deprecated). `start_method`: how children are made,
     `"trio"` (the default: a fresh process), `"forkserver"` (a fork of one small process, started with the first child) or
-    `"subint"` (an interpreter of this process).
+    `"subint"` (an interpreter of this process); `"mp_spawn"` and `"mp_forkserver"`: a process that `multiprocessing` starts.
     `forkserver_preload`: modules that the small process imports, once for all its forks; a first child cannot be started
     where one of them fails to import, starts a thread or makes an interpreter. Interpreters that are kept ready import them too.
     `loglevel`: what to show on stderr, here and in children. `max_msg_size`: the largest message in bytes, either way;

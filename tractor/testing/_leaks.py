@@ -87,7 +87,7 @@ def find_leaks(before: Snapshot, mark: str, sockets: Path | None = None) -> Leak
             descriptors[number] = target
     files = sorted(_socket_files(sockets) - before.sockets) + sorted(_memory_files() - before.memory)
     return Leaks(
-        processes=_procs.find_family(os.getpid(), mark, _procs.all_pids() - before.pids),
+        processes=_procs.find_family(os.getpid(), mark, _procs.all_pids() - before.pids - {_tracker("_pid")}),
         threads={tid: name for tid, name in _threads().items() if tid not in before.threads},
         descriptors=descriptors,
         interpreters=sorted(_interpreters() - before.interpreters),
@@ -139,7 +139,18 @@ def _descriptors() -> dict[int, str]:
             except FileNotFoundError:
                 pass  # the descriptor that the listing itself used
     # libffi opens its own file once in a process and keeps it: whichever test is the first to load ctypes, as trio does.
-    return {number: target for number, target in targets.items() if "/libffi.so" not in target}
+    return {
+        number: target
+        for number, target in targets.items()
+        if "/libffi.so" not in target and number != _tracker("_fd")
+    }
+
+
+def _tracker(name: str) -> int | None:
+    """Return what `multiprocessing` knows of its resource tracker, which it starts once and keeps to the end of the program."""
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    number: int | None = None if module is None else getattr(module._resource_tracker, name, None)
+    return number
 
 
 def _interpreters() -> frozenset[int]:
