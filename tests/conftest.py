@@ -14,6 +14,7 @@ if sys.version_info < (3, 14):
         "_child/test_interpreter.py",
         "spawn/test_interpreters.py",
         "spawn/test_subint.py",
+        "test_interpreter_links.py",
         "test_subint_cancellation.py",
     ]
 

@@ -1,12 +1,15 @@
-"""The two libraries for msgpack side by side, both in an interpreter that can load both."""
+"""The two libraries for msgpack side by side, and marshal with each of them, in an interpreter that can load all."""
 
 from typing import Any
 
 from tractor.msg._codec import Codec, DecHook, DecodeError, _Msgspec
+from tractor.msg._marshal import Marshal
 from tractor.msg._pure import Pure
 
 MSGSPEC = Codec(_Msgspec())
 PURE = Codec(Pure())
+#: The two ends of a link inside one process: one where msgspec loads, and one where it does not.
+HOST, GUEST = Codec(Marshal(_Msgspec())), Codec(Marshal(Pure()))
 
 
 def outcome(codec: Codec, spec: Any, body: bytes, dec_hook: DecHook | None = None) -> tuple[Any, ...]:
@@ -21,17 +24,31 @@ def outcome(codec: Codec, spec: Any, body: bytes, dec_hook: DecHook | None = Non
 
 
 def assert_same(spec: Any, *values: Any) -> None:
-    """Assert that both write each value as the same bytes, and make the same of them, or refuse with the same text."""
+    """Assert that both write each value as the same bytes, and make the same of them, or refuse with the same text.
+
+    So do the two with marshal, whichever of them writes and whichever reads.
+    """
     for value in values:
         body = MSGSPEC.encode(value)
         assert PURE.encode(value) == body, value
         found, expected = outcome(PURE, spec, body), outcome(MSGSPEC, spec, body)
         assert found == expected, (spec, value)
+        assert_marshal_same(spec, value, expected)
+
+
+def assert_marshal_same(
+    spec: Any, value: Any, expected: tuple[Any, ...], dec_hook: DecHook | None = None
+) -> None:
+    """Assert that each end of a link inside one process makes the expected of what either end has written."""
+    for writer in (HOST, GUEST):
+        marshalled = writer.encode(value)
+        for reader in (HOST, GUEST):
+            assert outcome(reader, spec, marshalled, dec_hook) == expected, (spec, value)
 
 
 def assert_refused(spec: Any) -> None:
-    """Assert that neither can check the spec."""
-    for codec in (MSGSPEC, PURE):
+    """Assert that none can check the spec."""
+    for codec in (MSGSPEC, PURE, HOST, GUEST):
         try:
             codec.decoder(spec)
         except TypeError:

@@ -3,6 +3,8 @@
 import os
 import sys
 import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import trio
@@ -61,3 +63,49 @@ async def count_to(number: int) -> int:
     for n in range(number):
         total += n
     return total
+
+
+async def name_codecs() -> dict[str, str]:
+    """Return what is spoken with each peer, by the peer's name."""
+    routers = [router for routers in tractor.current_actor().peers.values() for router in routers]
+    return {router.peer.name: router.channel.codec.name for router in routers}
+
+
+async def ask_sibling(name: str) -> tuple[str, str, Any]:
+    """Find an actor, and return what is spoken with it at either end, and what it says to some values."""
+    async with tractor.wait_for_actor(name) as portal:
+        theirs = await portal.run(name_codecs)
+        values = [(1, {2}), {"a": b"x", "t": datetime(2020, 1, 1, tzinfo=UTC)}]
+        answer = await portal.run(give_back, value=values)
+        return portal.chan.codec.name, theirs[tractor.current_actor().name], answer
+
+
+async def give_back(value: Any) -> Any:
+    """Return what has come."""
+    return value
+
+
+async def relay_failure(name: str) -> None:
+    """Raise what another actor raises."""
+    async with tractor.wait_for_actor(name) as portal:
+        await portal.run(fail)
+
+
+@dataclass
+class Parcel:
+    """What is sent by those who check it."""
+
+    name: str
+    content: bytes
+    numbers: list[int]
+
+
+@tractor.context(pld_spec=Parcel | None)
+async def forward(ctx: tractor.Context) -> Parcel | None:
+    """Send back parcels, the last as the result."""
+    await ctx.started(None)
+    last: Parcel | None = None
+    async with ctx.open_stream() as stream:
+        async for last in stream:
+            await stream.send(last)
+    return last

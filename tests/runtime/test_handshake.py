@@ -1,5 +1,7 @@
 """The first exchange on a channel."""
 
+import os
+
 import pytest
 
 from tractor._errors import TransportClosed
@@ -9,6 +11,7 @@ from tractor.ipc._channel import Channel
 from tractor.ipc._mem import MemoryTransport, memory_transport_pair
 from tractor.msg._codec import get_codec
 from tractor.msg._types import PROTOCOL_VERSION, Bye, Hello
+from tractor.runtime import _handshake
 from tractor.runtime._handshake import DETAIL, Refused, hear_hello, make_bye, say_hello
 from tractor.wire._frame import pack
 from tractor.wire._kinds import Kind
@@ -106,3 +109,24 @@ def test_a_farewell_is_never_much_longer_than_it_may_be() -> None:
     bye = make_bye(ValueError("x" * 100_000), Aid("me", "u-0", 5), "failed to boot", 20_000)
     assert len(bye.detail) < DETAIL + 20
     assert len(get_codec().encode(bye)) < 20_000
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+@pytest.mark.parametrize("isolated", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("pid", [os.getpid(), os.getpid() + 1])
+async def test_marshal_is_spoken_inside_a_process_where_msgspec_does_not_load(
+    monkeypatch: pytest.MonkeyPatch, *, same_process: bool, isolated: tuple[int, ...], pid: int
+) -> None:
+    """Both ends come to the same answer; what a peer says of its process is not enough, and not left out."""
+    ends = memory_transport_pair()
+    channels = [Channel(end, dialer=not number) for number, end in enumerate(ends)]
+    for number, end in enumerate(ends):
+        end.same_process = same_process
+        monkeypatch.setattr(_handshake, "has_msgspec", lambda number=number: number not in isolated)
+        say_hello(channels[number], Aid(f"n{number}", f"u-{number}", pid), [])
+    for number, channel in enumerate(channels):
+        monkeypatch.setattr(_handshake, "has_msgspec", lambda number=number: number not in isolated)
+        assert channel.codec is get_codec()
+        await hear_hello(channel)
+    expected = "marshal" if same_process and isolated and pid == os.getpid() else "msgpack"
+    assert [channel.codec.name for channel in channels] == [expected, expected]

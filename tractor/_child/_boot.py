@@ -221,7 +221,11 @@ class _ParentLink:
         self._limit = limit
         self._channel: Channel | None = None
         if self._addr is None:
-            self._channel = Channel(SocketTransport(inherited), dialer=False, limit=limit)
+            self._channel = Channel(
+                SocketTransport(inherited, same_process=spec.parent[2] == os.getpid()),
+                dialer=False,
+                limit=limit,
+            )
 
     async def open(self) -> Channel:
         """Return the channel; `OSError` or `trio.TooSlowError` when the parent cannot be reached."""

@@ -15,6 +15,7 @@ from tractor.ipc._addr import TCPAddress, UDSAddress, wrap_address
 from tractor.ipc._dial import connect
 from tractor.ipc._outbox import BIG, HIGH_WATER, Outbox
 from tractor.ipc._transport import Buffer, SocketTransport, Transport
+from tractor.msg._codec import get_codec
 from tractor.wire._frame import FrameReader, pack, pack_header
 from tractor.wire._kinds import MAX_BODY, URGENT, Frame
 
@@ -48,6 +49,8 @@ class Channel:
         self.limit = limit
         #: Who the peer is; known after the handshake.
         self.aid: Aid | None = None
+        #: What bodies are written by; after the handshake that may be another one.
+        self.codec = get_codec()
         #: Where the peer listens; known after the handshake.
         self.peer_addrs: list[TCPAddress | UDSAddress] = []
         #: Whether the peer has connected for purposes of its own, and leaves when it likes.

@@ -42,6 +42,8 @@ class MemoryTransport:
         self._closed = False
         self.laddr: TCPAddress | UDSAddress | None = None
         self.raddr: TCPAddress | UDSAddress | None = None
+        #: Not taken for it: what is true of a link inside one process is not what tests of others are about.
+        self.same_process = False
 
     def _check_open(self) -> None:
         if self._closed:

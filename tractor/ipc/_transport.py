@@ -23,6 +23,8 @@ class Transport(Protocol):
 
     laddr: TCPAddress | UDSAddress | None
     raddr: TCPAddress | UDSAddress | None
+    #: Whether the other end was made in this very process: the kernel says so, or who has made both.
+    same_process: bool
 
     def send_nowait(self, chunks: Sequence[Buffer]) -> int:
         """Send a prefix of `chunks` in order; return its length in bytes, at least 1."""
@@ -43,7 +45,7 @@ class Transport(Protocol):
 class SocketTransport:
     """A transport over any connected stream socket: TCP, Unix-domain, or one end of a socket pair."""
 
-    __slots__ = ("_closed", "_sock", "laddr", "raddr")
+    __slots__ = ("_closed", "_sock", "laddr", "raddr", "same_process")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class SocketTransport:
         *,
         laddr: TCPAddress | UDSAddress | None = None,
         raddr: TCPAddress | UDSAddress | None = None,
+        same_process: bool = False,
     ) -> None:
         sock.setblocking(False)
         close_in_forks(sock)
@@ -58,6 +61,7 @@ class SocketTransport:
         self._closed = False
         self.laddr = laddr
         self.raddr = raddr
+        self.same_process = same_process
 
     def send_nowait(self, chunks: Sequence[Buffer]) -> int:
         """Send a prefix of `chunks`."""

@@ -178,8 +178,8 @@ def _is_undecided(path: str, patience: float) -> bool:
 
 def accepted(sock: socket.socket, laddr: UDSAddress) -> SocketTransport:
     """Wrap a socket that `accept` returned; raises `PermissionError` when its peer is another user."""
-    check_peer(sock)
-    return SocketTransport(sock, laddr=laddr)
+    pid = check_peer(sock)
+    return SocketTransport(sock, laddr=laddr, same_process=pid == os.getpid())
 
 
 async def connect(addr: UDSAddress) -> SocketTransport:
@@ -188,11 +188,11 @@ async def connect(addr: UDSAddress) -> SocketTransport:
     try:
         sock.setblocking(False)
         await _connect(sock, addr)
-        check_peer(sock)
+        pid = check_peer(sock)
     except BaseException:
         sock.close()
         raise
-    return SocketTransport(sock, raddr=addr)
+    return SocketTransport(sock, raddr=addr, same_process=pid == os.getpid())
 
 
 async def _connect(sock: socket.socket, addr: UDSAddress) -> None:

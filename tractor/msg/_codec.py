@@ -38,6 +38,7 @@ __all__ = [
     "StructMeta",
     "applied",
     "get_codec",
+    "has_msgspec",
     "struct_fields",
     "to_type",
 ]
@@ -124,6 +125,23 @@ class _Msgspec:
         tries = [(one, new(one | None if optional else one, dec_hook=dec_hook).decode) for one in ext]
         last = new(Union[tuple(rest)], dec_hook=dec_hook).decode if rest else None  # noqa: UP007 - of a list
         return first_of(tries, last, ValidationError)
+
+    # For links on which other bytes are spoken; see `tractor.msg._marshal`. There and back is the quickest way to do
+    # exactly as msgpack does.
+
+    def plain(self, enc_hook: EncHook | None, /) -> Callable[[Any], Any]:
+        """Return a function from objects to the plain values that would arrive in their place."""
+        encode, decode = self.encoder(enc_hook), self._msgpack.Decoder().decode
+        return lambda obj: obj if type(obj) is bytes else decode(encode(obj))
+
+    def typed(self, spec: Any, dec_hook: DecHook | None, /) -> Callable[[Any], Any]:
+        """Return a function from plain values to those of type `spec`."""
+        encode, decode = self.encoder(None), self.decoder(spec, dec_hook)
+        return lambda value: decode(encode(value))
+
+    def extension(self, code: int, data: bytes, /) -> Any:
+        """Return bytes of an extension as they arrive."""
+        return self._msgpack.Ext(code, data)
 
 
 class Hooked(Protocol):
@@ -250,11 +268,26 @@ def _msgpack() -> Library:
     return Pure()
 
 
-_LIBRARIES: dict[str, Callable[[], Library]] = {"msgpack": _msgpack}
+def _marshal() -> Library:
+    from tractor.msg._marshal import Marshal
+
+    words: Any = get_codec()._library
+    return Marshal(words)
+
+
+_LIBRARIES: dict[str, Callable[[], Library]] = {"msgpack": _msgpack, "marshal": _marshal}
+
+
+def has_msgspec() -> bool:
+    """Whether msgspec loads in this interpreter."""
+    return isinstance(get_codec()._library, _Msgspec)
 
 
 def get_codec(name: str = "msgpack") -> Codec:
-    """Return the codec of that name, always the same object; `ValueError` if there is none."""
+    """Return the codec of that name, always the same object; `ValueError` if there is none.
+
+    `msgpack` is understood everywhere; `marshal` by peers of this very process, and only after both know that it is one.
+    """
     if name not in _LIBRARIES:
         raise ValueError(f"no codec named {name!r}; there are: {', '.join(_LIBRARIES)}")
     return _the_codec(name)

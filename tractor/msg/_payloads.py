@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol, Union, cast, overload
 
 from tractor.msg._boxed import MsgTypeError
-from tractor.msg._codec import DecHook, EncHook, applied, get_codec
+from tractor.msg._codec import Codec, DecHook, EncHook, applied, get_codec
 
 __all__ = [
     "ANY",
@@ -157,13 +157,13 @@ class PldRx:
     """The payloads of one end of a context: how they are encoded, decoded and checked.
 
     `dec` and `enc_hook` hold from the beginning; what is applied later holds until it is taken back, the
-    latest first.
+    latest first. `codec`: that of the link; by default msgpack.
     """
 
-    __slots__ = ("_decs", "_hooks", "decode", "encode")
+    __slots__ = ("_codec", "_decs", "_hooks", "decode", "encode")
 
-    def __init__(self, dec: MsgDec, enc_hook: EncHook | None = None) -> None:
-        codec = get_codec()
+    def __init__(self, dec: MsgDec, enc_hook: EncHook | None = None, codec: Codec | None = None) -> None:
+        self._codec = codec = codec or get_codec()
         self._decs = [dec]
         self._hooks: list[list[EncHook | None]] = [[enc_hook]]
         #: From bytes to a value; may raise any `Exception`. Every item that is received goes through it.
@@ -203,7 +203,7 @@ class PldRx:
             self._choose()
 
     def _choose(self) -> None:
-        codec, dec = get_codec(), self._decs[-1]
+        codec, dec = self._codec, self._decs[-1]
         self.decode = codec.raw_decoder(dec.spec, dec.dec_hook)
         self.encode = codec.encoder(self._hooks[-1][0])
 
@@ -230,7 +230,7 @@ class PldRx:
         """Return the error for a payload that has come and that `decode` has refused with `exc`."""
         from tractor.msg._violation import refuse_to_take
 
-        return refuse_to_take(body, self.pld_dec.spec, what, cid, exc)
+        return refuse_to_take(body, self.pld_dec.spec, what, cid, exc, self._codec)
 
 
 class Owner(Protocol):

@@ -9,11 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Buffer, Callable
 from datetime import UTC, datetime
-from enum import Enum
-from functools import lru_cache
-from operator import attrgetter
-from types import MemberDescriptorType, NoneType
+from types import NoneType
 from typing import Any
+
+from tractor.msg._plain import PATIENCE, find_rule, plainer
 
 __all__ = ["Pure"]
 
@@ -24,8 +23,6 @@ type _Rule = Callable[[Any], Any]
 #: Largest message, in bytes, after which the object that has read it is used again: it keeps the memory.
 _KEEP = 65_536
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: How often a hook may be asked about its own answers before they are taken to have no end.
-_PATIENCE = 1_000
 
 
 class Pure:
@@ -73,6 +70,26 @@ class Pure:
 
         check = checker(spec, dec_hook)
         return lambda data: check(unpack(data))
+
+    # For links on which other bytes are spoken; see `tractor.msg._marshal`.
+
+    def plain(self, enc_hook: _Rule | None, /) -> _Rule:
+        """Return a function from objects to the plain values that would arrive in their place."""
+        from msgpack import ExtType, Timestamp
+
+        return plainer(enc_hook, ExtType, Timestamp)
+
+    def typed(self, spec: Any, dec_hook: Callable[[Any, Any], Any] | None, /) -> _Rule:
+        """Return a function from plain values to those of type `spec`."""
+        from tractor.msg._strict import checker
+
+        return checker(spec, dec_hook)
+
+    def extension(self, code: int, data: bytes, /) -> Any:
+        """Return bytes of an extension as they arrive."""
+        from msgpack import ExtType
+
+        return ExtType(code, data)
 
 
 def _reader(new: Any) -> _Decode:
@@ -133,7 +150,7 @@ def _default(enc_hook: _Rule | None) -> _Rule:
     native = {NoneType, bool, float, str, bytes, bytearray, memoryview, list, dict, Timestamp, ExtType}
 
     def default(obj: Any) -> Any:
-        for _ in range(_PATIENCE):
+        for _ in range(PATIENCE):
             kind: Any = type(obj)
             if kind in native:
                 return obj
@@ -147,49 +164,10 @@ def _default(enc_hook: _Rule | None) -> _Rule:
                 # Not by its `from_datetime()`, which has lost microseconds in older releases.
                 since = obj - _EPOCH
                 return Timestamp(since.days * 86_400 + since.seconds, since.microseconds * 1_000)
-            rule = _rule(kind) or enc_hook
+            rule = find_rule(kind) or enc_hook
             if rule is None:
                 raise TypeError(f"Encoding objects of type {kind.__name__} is unsupported")
             obj = rule(obj)
         raise RecursionError("a hook answers with what it was asked about")
 
     return default
-
-
-@lru_cache(maxsize=512)
-def _rule(kind: Any) -> _Rule | None:
-    """Return what turns an object of that type into a plainer one, None if nothing does."""
-    from tractor.msg._texts import WRITERS
-
-    if issubclass(kind, Enum):
-        return attrgetter("value")
-    if kind in WRITERS:
-        found: _Rule = WRITERS[kind]
-        return found
-    if issubclass(kind, list | tuple | set | frozenset):
-        return list
-    if issubclass(kind, dict):
-        return dict
-    names = _field_names(kind)
-    if names is None:
-        return None
-    # A field may have been deleted, or never been set.
-    return lambda obj: {name: getattr(obj, name) for name in names if _has(obj, name)}
-
-
-def _field_names(kind: Any) -> tuple[str, ...] | None:
-    if hasattr(kind, "__dataclass_fields__"):
-        from dataclasses import fields
-
-        return tuple(field.name for field in fields(kind))
-    if hasattr(kind, "__attrs_attrs__"):
-        # The others are private to such a class, and msgspec leaves them out, too.
-        return tuple(field.name for field in kind.__attrs_attrs__ if not field.name.startswith("_"))
-    return None
-
-
-def _has(obj: Any, name: str) -> bool:
-    """Whether the object itself has the attribute: that of the class is a default."""
-    if name in getattr(obj, "__dict__", ()):
-        return True
-    return isinstance(getattr(type(obj), name, None), MemberDescriptorType) and hasattr(obj, name)

@@ -21,6 +21,8 @@ class Hello(NamedTuple):
     addrs: list[str]
     #: Proof that the sender is the child somebody is waiting for; empty for everybody else.
     token: bytes
+    #: Whether msgspec does not load where the sender lives.
+    is_isolated: bool = False
 
 
 class Bye(NamedTuple):

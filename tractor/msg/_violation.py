@@ -9,7 +9,7 @@ from typing import Any
 
 from tractor.msg import _messages
 from tractor.msg._boxed import MsgTypeError
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._codec import Codec, DecodeError, get_codec
 from tractor.msg._spec import pformat_spec
 
 __all__ = [
@@ -36,10 +36,15 @@ def refuse_to_change(value: Any, arrives: Any, what: str, cid: str) -> MsgTypeEr
     return _error(text, value, what, cid)
 
 
-def refuse_to_take(body: Any, spec: Any, what: str, cid: str, exc: Exception) -> MsgTypeError:
-    """Return the error for a payload that has come, with the decoder's own report as its traceback text."""
+def refuse_to_take(
+    body: Any, spec: Any, what: str, cid: str, exc: Exception, codec: Codec | None = None
+) -> MsgTypeError:
+    """Return the error for a payload that has come, with the decoder's own report as its traceback text.
+
+    `codec`: that of the link it has come by; by default msgpack.
+    """
     try:
-        value = get_codec().decoder()(body)
+        value = (codec or get_codec()).decoder()(body)
     except DecodeError:
         value = bytes(body)
         text = f"{_short(value)} is no value of the codec"

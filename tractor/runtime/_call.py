@@ -10,7 +10,7 @@ import trio
 from tractor._errors import TransportClosed
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import Boxed, ContextCancelled
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._codec import DecodeError
 from tractor.msg._errbox import unpack_error
 from tractor.msg._types import Start
 from tractor.runtime._deadline import find_budget, wait_own_deadline
@@ -42,7 +42,7 @@ class _Call:
         if kind == _RETURN:
             self._settle(outcome.Value(body))
         else:
-            boxed: Boxed = get_codec().decoder(Boxed)(body)
+            boxed: Boxed = self.router.channel.codec.decoder(Boxed)(body)
             self._settle(outcome.Error(unpack_error(boxed, sender=self.router.peer.uid)))
 
     def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - each waiter gets its own
@@ -75,7 +75,8 @@ class _Call:
         if self.dialog.may_send(_CANCEL) and self.router.channel.connected():
             self.dialog.send(_CANCEL)
             cancel = make_cancel(self.router.local.uid, reason_of(cause))
-            self.router.channel.post(_CANCEL, 0, self.did, get_codec().encode(cancel))
+            channel = self.router.channel
+            channel.post(_CANCEL, 0, self.did, channel.codec.encode(cancel))
             await wait_unwound(self.router, self.wait, cause, target)
 
     def raise_over(self, exc: BaseException, *, answered: bool) -> None:
@@ -107,7 +108,7 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
     the function's too, unless it is not `linked` to it: then the function goes on, and the caller does not wait for it.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    codec = get_codec()
+    codec = router.channel.codec
     body = codec.encode(Start(target, kwargs, find_budget() if linked else None))
     this = _Call(router)
     try:
@@ -136,4 +137,4 @@ async def call(router: Router, target: str, kwargs: dict[str, Any], *, linked: b
     except DecodeError as exc:
         from tractor.msg._violation import refuse_to_take
 
-        raise refuse_to_take(value, Any, "Return", f"{this.did}", exc) from None
+        raise refuse_to_take(value, Any, "Return", f"{this.did}", exc, codec) from None

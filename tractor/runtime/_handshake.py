@@ -8,7 +8,7 @@ from tractor._errors import RemoteProtocolError, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._addr import TCPAddress, UDSAddress, parse_maddr
 from tractor.ipc._channel import Channel
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._codec import DecodeError, get_codec, has_msgspec
 from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._types import PROTOCOL_VERSION, Bye, Hello
 from tractor.wire._kinds import Kind
@@ -38,6 +38,7 @@ def say_hello(
         local.is_probe,
         [addr.maddr for addr in addrs],
         token,
+        not has_msgspec(),
     )
     channel.post(Kind.HELLO, 0, 0, get_codec().encode(hello))
 
@@ -90,4 +91,16 @@ async def hear_hello(channel: Channel) -> Hello:
         raise TransportClosed(f"handshake failed: {exc}", src_exc=exc) from exc
     channel.aid = Aid(hello.name, hello.uuid, hello.pid, hello.is_registrar, hello.is_probe)
     channel.peer_addrs = addrs
+    if speaks_marshal(channel, hello):
+        channel.codec = get_codec("marshal")
     return hello
+
+
+def speaks_marshal(channel: Channel, hello: Hello) -> bool:
+    """Whether all bodies after this hello, but that of BYE, are written by marshal, in both directions.
+
+    They are between two actors of one process where msgspec does not load for one of them. Both ends come to the same
+    answer: that the peer is in this process they do not take from its word, and each knows of itself what it has said.
+    """
+    same = channel.transport.same_process and hello.pid == os.getpid()
+    return same and (hello.is_isolated or not has_msgspec())

@@ -16,7 +16,7 @@ from tractor._ids import Aid
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import Buffer
 from tractor.msg._boxed import Boxed, ContextCancelled, StreamOverrun
-from tractor.msg._codec import EncHook, get_codec
+from tractor.msg._codec import EncHook
 from tractor.msg._errbox import pack_error, unpack_error
 from tractor.msg._payloads import ANY, MsgDec, PldRx
 from tractor.msg._types import Cancel
@@ -52,7 +52,7 @@ class Link:
         self._role = role
         self._dialog = Dialog(role, Style.CONTEXT)
         #: How payloads are encoded, decoded and checked.
-        self.pld_rx = PldRx(dec, enc_hook)
+        self.pld_rx = PldRx(dec, enc_hook, router.channel.codec)
         self._inbox = Inbox(self._give_back, self._crowded)
         self._outflow = Outflow()
         self._stream: MsgStream[Any] | None = None
@@ -153,7 +153,7 @@ class Link:
         self._outflow.grant(*CREDIT.unpack(body))
 
     def _on_cancel(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
-        request: Cancel = get_codec().decoder(Cancel)(body)
+        request: Cancel = self.chan.codec.decoder(Cancel)(body)
         self.cancel_task(request)
 
     def _on_deadline(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
@@ -173,7 +173,7 @@ class Link:
         self._settle()
 
     def _on_error(self, flags: int, body: Buffer) -> None:  # noqa: ARG002
-        boxed: Boxed = get_codec().decoder(Boxed)(body)
+        boxed: Boxed = self.chan.codec.decoder(Boxed)(body)
         error = unpack_error(boxed, sender=self.peer.uid, cid=self.cid)
         if isinstance(error, ContextCancelled):
             if self._released:
@@ -272,7 +272,7 @@ class Link:
         if self._role is Role.CHILD:
             self._scope.cancel(reason="the peer overran this context's stream")
         else:
-            self.post(Kind.ERROR, 0, get_codec().encode(pack_error(error, self._router.local.uid)))
+            self.post(Kind.ERROR, 0, self.chan.codec.encode(pack_error(error, self._router.local.uid)))
 
     # What this end sends.
 
@@ -324,7 +324,7 @@ class Link:
 
     def _request_cancel(self, reason: str) -> None:
         if self._dialog.may_send(Kind.CANCEL) and self.chan.connected():
-            self.post(Kind.CANCEL, 0, get_codec().encode(make_cancel(self._router.local.uid, reason)))
+            self.post(Kind.CANCEL, 0, self.chan.codec.encode(make_cancel(self._router.local.uid, reason)))
 
     def release(self, reason: str) -> None:
         """End the other side without taking notice of its end, unless that is an error."""

@@ -11,7 +11,6 @@ import trio
 
 from tractor._errors import TransportClosed
 from tractor.msg._boxed import ContextCancelled, MsgTypeError
-from tractor.msg._codec import get_codec
 from tractor.msg._payloads import current_owner
 from tractor.msg._types import Start
 from tractor.runtime._context import Context
@@ -45,7 +44,7 @@ async def open_context(
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     budget = find_budget()
-    body = get_codec().encode(Start(target, kwargs, budget))
+    body = router.channel.codec.encode(Start(target, kwargs, budget))
     ctx: Context[Any, Any, Any] = Context(router, Role.PARENT, dec=meta.dec, enc_hook=meta.enc_hook)
     ctx._task = trio.lowlevel.current_task()
     ctx._target = target

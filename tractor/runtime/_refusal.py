@@ -8,7 +8,7 @@ from tractor._errors import TooManyRequests, TransportClosed
 from tractor._ids import Aid
 from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._codec import DecodeError
 from tractor.msg._errbox import pack_error
 from tractor.msg._types import Start
 from tractor.runtime._router import Router
@@ -32,7 +32,7 @@ def may_refuse(host: Host, router: Router, body: Buffer) -> bool:
     if router.serving >= host.max_requests + RESERVE:
         return True
     try:
-        start: Start = get_codec().decoder(Start)(body)
+        start: Start = router.channel.codec.decoder(Start)(body)
     except DecodeError:
         return True
     return not start.target.startswith("self:")
@@ -47,6 +47,6 @@ def refuse(host: Host, router: Router, did: int) -> None:
     log.info("request refused", extra={"peer": str(router.peer), "serving": router.serving})
     error = pack_error(TooManyRequests(f"{host.aid} {what}"), host.aid.uid)
     try:
-        router.channel.post(Kind.ERROR, 0, did, get_codec().encode(error))
+        router.channel.post(Kind.ERROR, 0, did, router.channel.codec.encode(error))
     except TransportClosed:
         log.info("a refusal found nobody to hear it")

@@ -14,7 +14,7 @@ from tractor._ids import Aid
 from tractor.ipc._transport import Buffer
 from tractor.log import get_logger
 from tractor.msg._boxed import Boxed, ContextCancelled
-from tractor.msg._codec import DecodeError, get_codec
+from tractor.msg._codec import DecodeError
 from tractor.msg._errbox import pack_error, shrink_error
 from tractor.msg._payloads import PldRx
 from tractor.msg._types import Cancel, Start
@@ -50,7 +50,7 @@ class ServedCall:
     def on_frame(self, kind: int, flags: int, body: Buffer) -> None:  # noqa: ARG002 - a DialogEnd
         """Take the only frame that may follow the request: its cancellation."""
         if self.dialog.recv(kind) and kind == _CANCEL:
-            self.cancel_task(get_codec().decoder(Cancel)(body))
+            self.cancel_task(self.router.channel.codec.decoder(Cancel)(body))
 
     def on_loss(self, error: TransportClosed) -> None:  # noqa: ARG002 - a DialogEnd
         """Nobody waits for the reply any more."""
@@ -183,7 +183,7 @@ async def _run(host: Host, served: Served, body: Buffer) -> None:
 
 async def _invoke(host: Host, served: Served, body: Buffer) -> bytes:
     """Run what was asked for and return the encoded result."""
-    codec = get_codec()
+    codec = served.router.channel.codec
     try:
         start: Start = codec.decoder(Start)(body)
     except DecodeError as exc:
@@ -213,7 +213,7 @@ async def _run_endpoint(host: Host, ctx: ServedContext, start: Start) -> Any:
     func = host.exposed.lookup(start.target, as_context=True)
     meta = context_meta(func)
     assert meta is not None, "lookup returns endpoints only"
-    ctx.pld_rx = PldRx(meta.dec, meta.enc_hook)
+    ctx.pld_rx = PldRx(meta.dec, meta.enc_hook, ctx.chan.codec)
     ctx._task = trio.lowlevel.current_task()
     ctx._target = start.target
     current_context.set(ctx)
@@ -303,7 +303,8 @@ def _send_error(served: Served, boxed: Boxed) -> None:
     dialog = served._dialog if isinstance(served, ServedContext) else served.dialog
     if served.lost or not dialog.may_send(Kind.ERROR):
         return
-    encode, limit = get_codec().encode, served.router.channel.limit
+    channel = served.router.channel
+    encode, limit = channel.codec.encode, channel.limit
     body = encode(boxed)
     if len(body) > limit:
         body = encode(shrink_error(boxed, limit))

@@ -133,7 +133,8 @@ class SupervisedChild:
                         self.failure.__cause__ = exc
                     self.exited.set()
                 if self._child is not None and not self._starting.cancelled_caught:
-                    transport, limit = SocketTransport(self._child.channel), self._actor.vars._max_msg_size
+                    here, limit = self._child.pid == self._actor.pid, self._actor.vars._max_msg_size
+                    transport = SocketTransport(self._child.channel, same_process=here)
                     self._channel = Channel(transport, dialer=True, limit=limit)
                     nursery.start_soon(self._climb)
                     nursery.start_soon(self._accept if self._token else self._serve)
