@@ -62,7 +62,8 @@ async def lodger_and_other(method: str) -> AsyncGenerator[tuple[tractor.Portal, 
 async def test_a_process_is_spoken_to_in_msgpack() -> None:
     """By an interpreter of another one, whatever its own links are like."""
     async with lodger_and_other("trio") as (lodger, _):
-        assert await lodger.run(lodgers.ask_sibling, name="other") == ["msgpack", "msgpack", ARRIVED]
+        ours, theirs, answer = await lodger.run(lodgers.ask_sibling, name="other")
+        assert (ours, theirs, answer) == ("msgpack", "msgpack", ARRIVED)
 
 
 @pytest.mark.parametrize("method", ["subint", "trio"])

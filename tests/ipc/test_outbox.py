@@ -18,6 +18,7 @@ class Wire:
 
     laddr: TCPAddress | UDSAddress | None = None
     raddr: TCPAddress | UDSAddress | None = None
+    same_process = False
 
     def __init__(self, room: int = 1 << 40) -> None:
         self.room = room

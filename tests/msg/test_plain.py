@@ -34,7 +34,7 @@ def test_what_is_plain_stays_what_it_is(value: Any) -> None:
         {1.5: frozenset({"é"}), None: "é"},
         [datetime(2020, 1, 1, tzinfo=UTC)],
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_not_becomes_what_msgpack_makes_of_it(value: Any) -> None:
     """The value itself is left alone."""
@@ -69,7 +69,7 @@ def test_a_hook_is_asked_for_what_nobody_knows() -> None:
         ([1j], TypeError),
         (memoryview(b"abcd")[::2], BufferError),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_does_not_travel_is_refused(value: Any, error: type[Exception]) -> None:
     """Wherever it is."""

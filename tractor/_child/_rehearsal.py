@@ -13,7 +13,7 @@ import trio
 from tractor.ipc._channel import Channel
 from tractor.ipc._transport import SocketTransport
 from tractor.msg._boxed import Boxed
-from tractor.msg._codec import get_codec
+from tractor.msg._codec import get_codec, has_msgspec
 from tractor.msg._types import Bye, Cancel, Hello, SpawnSpec, Start
 from tractor.runtime._actor import Actor
 from tractor.runtime._handshake import hear_hello, say_hello
@@ -32,6 +32,10 @@ def rehearse() -> None:
     """Have two actors meet here, one ask the other something, and both end; nobody else hears of them."""
     for message in (Boxed, Bye, Cancel, Hello, SpawnSpec, Start):
         get_codec().decoder(message)
+    if not has_msgspec():
+        # What is spoken with the parent then.
+        for message in (Boxed, Cancel, Start):
+            get_codec("marshal").decoder(message)
     for _ in range(_TIMES):
         trio.run(_meet)
 
@@ -48,7 +52,7 @@ async def _meet() -> None:
 async def _play(sock: socket.socket, dials: bool, then: Callable[[Portal], Awaitable[None]]) -> None:
     actor = Actor("rehearsal", variables=RuntimeVars(), modules={__name__: __file__})
     actor.exposed.load()
-    channel = Channel(SocketTransport(sock), dialer=dials, limit=MAX_BODY)
+    channel = Channel(SocketTransport(sock, same_process=True), dialer=dials, limit=MAX_BODY)
     async with run_actor(actor, []):
         say_hello(channel, actor.aid, [])
         await hear_hello(channel)

@@ -104,7 +104,8 @@ class _Specs:
             elif member not in members:
                 members.append(member)
         nodes = [self.node(member) for member in members]
-        nodes += [choice(kind, values, spec) for kind, values in choices.items()]
+        # Some of a type beside all of it say nothing.
+        nodes += [choice(kind, values, spec) for kind, values in choices.items() if kind not in members]
         if any(node.group == "any" for node in nodes):
             return ANY
         _refuse_ambiguous(nodes, spec)
