@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [measure.name for measure in catalogue()]
     parser.add_argument("--only", metavar="NAME", action="append", choices=names, help=f"only {names}")
     parser.add_argument("--rounds", metavar="N", type=int, help="at most so many rounds of each")
-    parser.add_argument("--scale", metavar="X", type=float, default=1.0, help="times the usual work in a round")
+    parser.add_argument(
+        "--scale", metavar="X", type=float, default=1.0, help="times the usual work in a round"
+    )
     options = parser.parse_args(arguments)
     print(", ".join(f"{name} {value}" for name, value in _machine.describe().items()), flush=True)
     rows: list[Row] = [

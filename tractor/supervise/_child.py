@@ -132,10 +132,9 @@ class SupervisedChild:
                     if self.failure is not None:
                         self.failure.__cause__ = exc
                     self.exited.set()
-                if self._child is not None and not self._starting.cancelled_caught:
-                    here, limit = self._child.pid == self._actor.pid, self._actor.vars._max_msg_size
-                    transport = SocketTransport(self._child.channel, same_process=here)
-                    self._channel = Channel(transport, dialer=True, limit=limit)
+                if (child := self._child) is not None and not self._starting.cancelled_caught:
+                    transport = SocketTransport(child.channel, same_process=child.pid == self._actor.pid)
+                    self._channel = Channel(transport, dialer=True, limit=self._actor.vars._max_msg_size)
                     nursery.start_soon(self._climb)
                     nursery.start_soon(self._accept if self._token else self._serve)
                     await self.exited.wait()
@@ -352,9 +351,8 @@ class SupervisedChild:
     def _conclude(self) -> None:
         """Remove what it left behind and tell the nursery."""
         try:
-            self._note_departure(
-                "it ended unasked" if self.portal is not None else "it ended before it was up"
-            )
+            when = "unasked" if self.portal is not None else "before it was up"
+            self._note_departure(f"it ended {when}")
             self._note_crash()
             self._sign(Sign.EXIT)
             if self.failure is not None:
