@@ -14,12 +14,13 @@ PY := $(VENV)/bin/python
 # Set by some machines for all programs. Byte code makes every child start faster; the others change what is imported.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS
 
-.PHONY: help setup test stateful demo bench-quick soak lint clean
+.PHONY: help setup test stateful teardowns demo bench-quick soak lint clean
 
 help:
 	@echo 'make demo         run the main job: a census of Python source by a tree of actors'
 	@echo 'make test         lint, types, layers, then all tests'
 	@echo 'make stateful     50,000 random programs for two actors, in minutes; ARGS="--seed N" plays one again'
+	@echo 'make teardowns    10,000 random ends of children of all kinds, in an hour; ARGS="--seed N" plays one again'
 	@echo 'make bench-quick  the main figures, beside bare floors, in under two minutes'
 	@echo 'make soak         cancel a tree of 84 actors a hundred times, and say how long that takes'
 	@echo 'make lint         lint, types and layers only'
@@ -37,6 +38,9 @@ test: setup
 
 stateful: setup
 	@$(PY) -m tests.stateful $(ARGS)
+
+teardowns: setup
+	@$(PY) -m tests.teardowns $(ARGS)
 
 lint: setup
 	@scripts/check.sh $(VENV) lint

@@ -48,7 +48,7 @@ def run_child(
 ) -> int:
     """Be the actor that `boot` describes; return the exit status of its process.
 
-    `backend`: what its own children are made with; see `open_backend`.
+    `backend`: arguments of `open_backend`, for the one that has made it: its own children may be made with that.
     """
     spec: SpawnSpec = get_codec().decoder(SpawnSpec)(boot)
     _set_title(spec.name)
@@ -127,7 +127,7 @@ async def be_actor(
 ) -> int:
     """Boot the actor that `spec` describes, serve until its end, and return the exit status of its body.
 
-    `backend`: what its own children are made with; see `open_backend`.
+    `backend`: see `run_child`.
 
     Where it is to begin anew elsewhere, `sock` is left as it was found, and what the boot raised is raised.
     """
@@ -144,9 +144,10 @@ async def be_actor(
     bind_addrs = [parse_maddr(text) for text in spec.bind_addrs] or [
         get_address_cls(key).get_random(spec.name) for key in actor.vars._enable_tpts
     ]
+    actor.backend_key = backend.get("key", "")
     booted = anew = False
     try:
-        async with _open_backend(actor.start_method, backend) as actor.backend, run_actor(actor, bind_addrs):
+        async with _open_backend(backend) as actor.backend, run_actor(actor, bind_addrs):
             try:
                 replay_main(spec.main)
                 actor.exposed.load()
@@ -178,13 +179,13 @@ async def be_actor(
     return 0
 
 
-def _open_backend(key: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
+def _open_backend(options: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
     if not options:
         # Not even loaded: most actors never have children.
         return nullcontext()
     from tractor.spawn._backend import open_backend
 
-    return open_backend(key, **options)
+    return open_backend(**options)
 
 
 def _handle_signals(actor: Actor, warden: Warden) -> None:

@@ -60,6 +60,7 @@ def _live(fds: list[int], server: socket.socket, limits: tuple[int, int]) -> int
         socket.socket(fileno=own[1]),
         socket.socket(fileno=own[0]),
         terminal,
+        key="forkserver",
         inherited=socket.socket(fileno=own[-1]),
         preload=state["preload"],
     )

@@ -15,7 +15,7 @@ class ActorProcess(process.BaseProcess):
     """Made by the parent, pickled, and run in the child.
 
     `fds`: of its channel, its lifeline, the record of what it writes before it is up and, where there is one, the stderr it is
-    to have from then on. `backend`: what its own children are made with.
+    to have from then on. `backend`: see `run_child`.
     """
 
     #: What it uses `multiprocessing` for itself is done as the program has it.

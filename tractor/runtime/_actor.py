@@ -80,6 +80,8 @@ class Actor:
         self.start_method = variables._start_method
         #: The backend itself, in an actor that was told to have one; supervision's own.
         self.backend: Any = None
+        #: Its key. In an actor that is not the root that need not be `start_method`: a nursery may have chosen another for it.
+        self.backend_key = variables._start_method if variables._is_root else ""
         self.cancel_called = False
         #: Who asked this actor to end.
         self.cancel_caller: tuple[str, str] | None = None

@@ -59,8 +59,8 @@ class MpProcess:
         self.unknown = ""
         self._fds: list[int] = []
         self._pidfd = -1
-        #: Ends of pipes that are open as long as the child is watched.
-        self._kept: list[int] = []
+        #: What is open as long as the child is watched: objects, which are closed as well where a loop is torn.
+        self._kept: list[io.FileIO] = []
 
     def launch(self, actor: process.BaseProcess) -> None:
         """Start it; this blocks."""
@@ -83,7 +83,11 @@ class MpProcess:
     def _watch(self) -> None:
         """From now on know the process, whatever has its number later; one that is gone already is known by nothing."""
         with suppress(ProcessLookupError):
-            self._pidfd = os.pidfd_open(self.pid)
+            self._pidfd = self._keep(os.pidfd_open(self.pid), "r")
+
+    def _keep(self, fd: int, mode: str) -> int:
+        self._kept.append(io.FileIO(fd, mode))
+        return fd
 
     def send_signal(self, sig: signal.Signals) -> None:
         """Send it a signal, if it is still there."""
@@ -108,10 +112,9 @@ class MpProcess:
 
     def close(self) -> None:
         """Forget it."""
-        for fd in (*self._kept, self._pidfd):
-            if fd != -1:
-                os.close(fd)
-        self._kept, self._pidfd = [], -1
+        self._pidfd = -1
+        while self._kept:
+            self._kept.pop().close()
 
 
 class SpawnedProcess(MpProcess):
@@ -138,7 +141,7 @@ class SpawnedProcess(MpProcess):
         if (tracker := TRACKER.fd) is not None:
             self._fds.append(tracker)
         theirs, ours = os.pipe()
-        self._kept.append(ours)
+        self._keep(ours, "w")
         # An interrupt waits until the child has its own handlers. The mask of a thread is that of what it starts.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -187,7 +190,8 @@ class ServedProcess(MpProcess):
         """Have it forked, by a server that is started where there is none."""
         data = self._write_data(actor)
         self._status, ours = self._server.connect_to_new_process(self._fds)
-        self._kept += [self._status, ours]
+        self._keep(self._status, "r")
+        self._keep(ours, "w")
         with open(ours, "wb", closefd=False) as file:
             file.write(data)
         self.pid = forkserver.read_signed(self._status)
@@ -231,7 +235,7 @@ async def mp_spawn(
     with ExitStack() as stack:
         child = SpawnedProcess()
         stack.callback(child.close)
-        ends = await _launch(child, spec, stack, patience=FORK_TIMEOUT, give_up=child.kill)
+        ends = await _launch(child, spec, stack, FORK_TIMEOUT, child.kill, {})
         return await _live(MpChild(child, ends), spec, task_status)
 
 
@@ -243,10 +247,11 @@ class MpForkServer:
     """
 
     def __init__(self, *, preload: Iterable[str] = ()) -> None:
-        self._preload = list(preload)
+        preload = list(preload)
+        self._backend = {"key": "mp_forkserver", "preload": preload}
         # Not the one that `multiprocessing` has for everybody: this one ends with the actor.
         self._server = forkserver.ForkServer()
-        self._server.set_forkserver_preload([*PRELOAD, *self._preload])
+        self._server.set_forkserver_preload([*PRELOAD, *preload])
         self._turn = trio.Lock()
         #: Whether the server has forked before.
         self._ready = False
@@ -283,15 +288,7 @@ class MpForkServer:
             with ExitStack() as kept:
                 kept.callback(child.close)
                 try:
-                    ends = await _launch(
-                        child,
-                        spec,
-                        kept,
-                        patience=patience,
-                        give_up=self._kill,
-                        hurried=not self._ready,
-                        preload=self._preload,
-                    )
+                    ends = await _launch(child, spec, kept, patience, self._kill, self._backend)
                 except (EOFError, OSError) as exc:
                     if isinstance(exc, OSError) and exc.errno not in _LOST:
                         raise
@@ -314,7 +311,7 @@ class MpForkServer:
             os.kill(pid, signal.SIGKILL)
 
     async def _stop(self) -> None:
-        """End the server, as its own `_stop()` does it, but for a bounded time."""
+        """End the server, as its own `_stop()` does it, but at once."""
         server: Any = self._server
         self._ready = False
         if server._forkserver_pid is None:
@@ -325,6 +322,8 @@ class MpForkServer:
                 os.unlink(server._forkserver_address)
         pid, server._forkserver_pid = server._forkserver_pid, None
         server._forkserver_alive_fd = server._forkserver_address = server._forkserver_authkey = None
+        # It has nothing to clean up, but would take its time for it.
+        os.kill(pid, signal.SIGKILL)
         await wait_gone(pid, kill=True)
 
 
@@ -332,16 +331,14 @@ async def _launch(
     child: MpProcess,
     spec: ChildSpec,
     stack: ExitStack,
-    *,
     patience: float,
     give_up: Callable[[], None],
-    hurried: bool = False,
-    **backend: Any,
+    backend: dict[str, Any],
 ) -> Ends:
     """Start a child, in a thread because that blocks, and return our ends of what connects us, closed by `stack`.
 
-    `give_up` ends what the thread waits for when that takes more than `patience` seconds or, where `hurried`, is not wanted
-    any more. `backend`: what its own children are made with.
+    `give_up` ends what the thread waits for when that takes more than `patience` seconds, or is not wanted any more and takes
+    longer than a fork does. `backend`: see `run_child`.
     """
     waiting = trio.CancelScope()
 
@@ -354,7 +351,7 @@ async def _launch(
             await trio.sleep(_AGAIN)
 
     def on_cancel(_: trio.Cancelled) -> None:
-        if hurried:
+        if patience > FORK_TIMEOUT:
             waiting.cancel()
 
     left: BaseException | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from contextlib import ExitStack, suppress
@@ -41,7 +42,6 @@ class BootOutput:
 def anonymous_file(stack: ExitStack) -> int:
     """Return a descriptor of a file without a name, closed by `stack`."""
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("tractor-boot-stderr")
-        stack.callback(os.close, fd)
-        return fd
+        # An object, which is closed as well where a loop that is torn leaves no time for `stack`.
+        return stack.enter_context(io.FileIO(os.memfd_create("tractor-boot-stderr"), "r+")).fileno()
     return stack.enter_context(tempfile.TemporaryFile()).fileno()

@@ -360,7 +360,7 @@ class ActorNursery:
 
 def _open_backend(actor: Actor, method: str) -> AbstractAsyncContextManager[Backend]:
     return (
-        nullcontext(actor.backend) if actor.backend and method == actor.start_method else open_backend(method)
+        nullcontext(actor.backend) if actor.backend and method == actor.backend_key else open_backend(method)
     )
 
 
