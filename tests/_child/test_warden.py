@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs.watch import Tree, is_alive
-from tractor._child._warden import INTERRUPT_AFTER, KILL_AFTER, LIFT_AFTER, Warden
+from tractor._child._warden import INTERRUPT_AFTER, KILL_AFTER, LIFT_AFTER, TURN, Warden
 from tractor.ipc._addr import UDSAddress
 
 #: Seconds by which a step may be late on a busy machine.
@@ -110,17 +110,25 @@ def test_shields_are_lifted_from_one_that_does_not_end(parent: int | None, tmp_p
         assert warded.events == ["ready", "cancel", "lift", "finished"]
 
 
-def test_a_parent_that_lives_uses_force_itself(tmp_path: Path) -> None:
-    """It knows the grace that it has given; the warden neither interrupts nor kills."""
+def test_a_loop_that_does_not_turn_is_interrupted_at_once(tmp_path: Path) -> None:
+    """It was asked before, and nothing else ends what it runs."""
     with start(tmp_path, "block") as warded:
+        warded.hang_up()
+        assert TURN <= warded.wait_for("interrupted") < TURN + LATE
+        assert warded.wait_end()[0] == -signal.SIGINT
+        # What was meant for the loop waits until that turns.
+        assert warded.events[:2] == ["ready", "interrupted"]
+
+
+def test_a_parent_that_lives_uses_force_itself(tmp_path: Path) -> None:
+    """It knows the grace that it has given; the warden does not kill."""
+    with start(tmp_path, "deaf") as warded:
         warded.hang_up()
         time.sleep(KILL_AFTER + LATE)
         assert warded.process.poll() is None
         assert warded.events == ["ready"]
-        warded.process.send_signal(signal.SIGINT)
-        assert warded.wait_end()[0] == -signal.SIGINT
-        # What was meant for the loop waits until that turns.
-        assert warded.events[:2] == ["ready", "interrupted"]
+        warded.process.kill()
+        assert warded.wait_end()[0] == -signal.SIGKILL
 
 
 def test_an_orphan_that_takes_its_time_still_ends_in_order(tmp_path: Path) -> None:
@@ -166,14 +174,13 @@ def test_an_orphan_does_not_outlive_its_actor(tmp_path: Path) -> None:
 def test_a_parent_need_not_have_made_the_process(tmp_path: Path) -> None:
     """A fork server has; the warden follows the life of the parent all the same."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
-        with start(tmp_path, "block", parent=other.pid) as warded:
+        with start(tmp_path, "deaf", parent=other.pid) as warded:
             warded.hang_up()
             time.sleep(KILL_AFTER + LATE)
             assert warded.process.poll() is None
             assert warded.events == ["ready"]
             other.kill()
-            warded.wait_for("interrupted")
-            assert warded.wait_end()[0] == -signal.SIGINT
+            assert warded.wait_end()[0] == -signal.SIGKILL
 
 
 def test_one_whose_parent_dies_later_is_interrupted_then(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import trio
 import trio._core._thread_cache
 
 from tractor._child._boot import be_actor
-from tractor._child._warden import LIFT_AFTER, Warden
+from tractor._child._warden import LIFT_AFTER, TURN, Warden
 from tractor.log import get_console_log, get_logger
 from tractor.msg._codec import get_codec
 from tractor.msg._types import SpawnSpec
@@ -31,10 +31,10 @@ log = get_logger(__name__)
 #: What every module says that cannot live in an isolated interpreter (PEP 489, PEP 684).
 REFUSAL = "does not support loading in subinterpreters"
 
-#: Seconds in which a loop that turns has run what it was given.
-_TURN = 0.03
 #: Seconds after the hang-up at which whatever runs is interrupted.
 _TEAR_AFTER = 0.35
+#: Seconds between two turns at the lock of an interpreter that is being ended.
+_SWITCH = 0.0005
 #: Bytes of a stack that are told.
 _STACK = 8192
 #: Seconds between two interrupts, at first and after as many as an actor has that is not abandoned.
@@ -52,11 +52,13 @@ _STDLIB = (os.path.dirname(os.__file__) + os.sep, "<frozen")
 class InterpreterWarden(Warden):
     """Watches the lifeline of an interpreter, and takes every step that ends its threads: nobody outside of it can.
 
-    What it sees of the main thread, when it uses force, it writes to the lifeline.
+    `shares`: whether it has the lock of the process. What it sees of the main thread, when that does not end, it writes to
+    the lifeline.
     """
 
-    def __init__(self, lifeline: socket.socket) -> None:
+    def __init__(self, lifeline: socket.socket, *, shares: bool) -> None:
         super().__init__(lifeline, os.getpid())
+        self._shares = shares
         self._main = threading.get_ident()
         self._lock = threading.Lock()
         self._wake, self._sleeper = socket.socketpair()
@@ -135,21 +137,24 @@ class InterpreterWarden(Warden):
         began = time.monotonic()
         lifted = False
         count = 0
+        if not self._shares:
+            # Or each step waits for what it is to end to let go of the lock.
+            sys.setswitchinterval(_SWITCH)
         while not self.is_finished:
             turned = self._turns()
             waited = time.monotonic() - began
             if turned and waited >= LIFT_AFTER and not lifted:
                 lifted = True
                 self._in_loop(self._lift)
-            tears = waited >= (_TURN * 2 if hurry else _TEAR_AFTER)
+            tears = waited >= (TURN * 2 if hurry else _TEAR_AFTER)
             if tears or (not turned and _is_in_user_code(self._main)):
-                if count % 10 == 0:
-                    self._tell_stack()
                 with self._lock:
                     if not self.is_finished:
                         _interrupt(self._main, KeyboardInterrupt)
                 if tears:
                     self._wake_loop()
+                if count % 10 == 1:
+                    self._tell_stack()
                 count += 1
             self._finished.wait(_AGAIN if count < _OFTEN else _SELDOM)
 
@@ -170,12 +175,6 @@ class InterpreterWarden(Warden):
                     self._epoll.register(self._wake, mask)
                 except FileExistsError:
                     self._epoll.modify(self._wake, mask)
-
-    def _turns(self) -> bool:
-        """Whether the loop runs what it is given. There may be none yet, or none any more."""
-        turned = threading.Event()
-        self._in_loop(turned.set)
-        return turned.wait(_TURN)
 
     def _tell_stack(self) -> None:
         frame: FrameType | None = sys._current_frames().get(self._main)
@@ -240,7 +239,7 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
     trio._core._thread_cache.IDLE_TIMEOUT = _IDLE  # type: ignore[assignment]
     channel, lifeline = socket.socket(fileno=channel_fd), socket.socket(fileno=lifeline_fd)
     body = InterpreterBody(gil, stderr_fd)
-    warden = InterpreterWarden(lifeline)
+    warden = InterpreterWarden(lifeline, shares=gil == "shared")
     warden.start()
     status: int | str = 1
     try:

@@ -1,7 +1,7 @@
 """The warden: a thread that watches the lifeline and ends this actor when it is hung up.
 
-It needs neither the channel nor a trio loop that turns. When the parent is alive, the parent takes the last steps of
-the ladder (signals); when it is dead, the warden does.
+It needs neither the channel nor a trio loop that turns. One that does not turn it interrupts. When the parent is alive,
+the parent takes the last steps of the ladder; when it is dead, the warden does.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ log = get_logger(__name__)
 LIFT_AFTER = 0.1
 INTERRUPT_AFTER = 0.3
 KILL_AFTER = 0.5
+#: Seconds in which a loop that turns has run what it was given.
+TURN = 0.02
 #: Seconds an actor that has ended waits for a dying parent to have closed its sockets.
 SEE_OFF = 0.25
 
@@ -96,10 +98,15 @@ class Warden:
         with suppress(OSError):
             while self._lifeline.recv(64):
                 pass
-        kill_at = time.monotonic() + KILL_AFTER
+        began = time.monotonic()
+        kill_at = began + KILL_AFTER
         self.hung_up = True
         self._in_loop(self._cancel)
-        if not self._finished.wait(LIFT_AFTER):
+        # One whose parent lives was asked before. An orphan was not, and gets its time.
+        if self._token is not None and not self.is_orphan() and not self._turns() and not self.is_finished:
+            log.warning("interrupting what keeps the loop from turning", extra={"pid": os.getpid()})
+            os.kill(os.getpid(), signal.SIGINT)
+        if not self._finished.wait(max(0.0, began + LIFT_AFTER - time.monotonic())):
             self._in_loop(self._lift)
         self._finished.wait(INTERRUPT_AFTER - LIFT_AFTER)
         # Whoever lives uses force: the parent, else this thread.
@@ -117,6 +124,12 @@ class Warden:
         if self._token is not None:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(func)
+
+    def _turns(self) -> bool:
+        """Whether the loop runs what it is given. There may be none yet, or none any more."""
+        turned = threading.Event()
+        self._in_loop(turned.set)
+        return turned.wait(TURN)
 
     def _cancel(self) -> None:
         if self._actor is not None:
