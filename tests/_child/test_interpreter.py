@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import sys
 import threading
 import time
@@ -10,7 +11,8 @@ import pytest
 import trio
 
 from tractor._child import _interpreter
-from tractor._child._interpreter import InterpreterBody, _interrupt, _is_in_user_code
+from tractor._child._interpreter import InterpreterBody, InterpreterWarden, _interrupt, _is_in_user_code
+from tractor.spawn import _interpreters
 
 
 def test_an_interrupt_reaches_code_that_never_waits() -> None:
@@ -102,3 +104,35 @@ def test_a_module_that_refuses_is_one_reason_to_begin_anew(gil: str, exc: Except
     finally:
         body.came_up(ok=False)
     assert sys.stderr is stderr
+
+
+def test_a_thread_that_is_an_interpreter_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends by itself then; an interrupt would leave the interpreter where it is."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    hung_up = threading.Event()
+    ended: list[str] = []
+
+    def drive() -> None:
+        try:
+            hung_up.wait()
+            until = time.monotonic() + 4 * _interpreter._THREADS_GRACE
+            while time.monotonic() < until:
+                pass
+            ended.append("in order")
+        except KeyboardInterrupt:
+            ended.append("interrupted")
+
+    thread = threading.Thread(target=drive, daemon=True)
+    thread.start()
+    monkeypatch.setitem(_interpreters.hosted, thread, hung_up.set)
+    monkeypatch.setattr(_interpreter, "_others", lambda: [thread])
+    ours, theirs = socket.socketpair()
+    with ours:
+        warden = InterpreterWarden(theirs, shares=False)
+        warden.start()
+        warden.hung_up = True
+        warden.finished()
+        assert warden.end_threads() == []
+        warden.close()
+        theirs.close()
+    assert ended == ["in order"]

@@ -24,7 +24,7 @@ from tractor.log import get_console_log, get_logger
 from tractor.msg._codec import get_codec
 from tractor.msg._types import SpawnSpec
 from tractor.runtime._actor import Actor
-from tractor.spawn._interpreters import ANEW, LEFT
+from tractor.spawn._interpreters import ANEW, LEFT, hosted
 
 log = get_logger(__name__)
 
@@ -89,6 +89,9 @@ class InterpreterWarden(Warden):
         """Return when no thread but this one is left, or the names of those that nothing ends."""
         started = time.monotonic()
         threading.excepthook = _say_nothing_of_interrupts
+        # Where the loop was torn, nobody else has: such a thread ends with its interpreter, and takes that apart.
+        for hang_up in list(hosted.values()):
+            hang_up()
         left = _others()
         count = 0
         while left:
@@ -97,7 +100,8 @@ class InterpreterWarden(Warden):
             for thread in left:
                 # Those that a process would wait for, this waits for as well, until it is hung up on.
                 if (self.hung_up or thread.daemon) and waited > _THREADS_GRACE and thread.ident is not None:
-                    _interrupt(thread.ident, KeyboardInterrupt)
+                    if thread not in hosted:
+                        _interrupt(thread.ident, KeyboardInterrupt)
                     count += 1
             left = [thread for thread in left if thread.is_alive()]
             if count > _OFTEN:

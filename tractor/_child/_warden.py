@@ -122,7 +122,8 @@ class Warden:
 
     def _in_loop(self, func: Callable[[], None]) -> None:
         if self._token is not None:
-            with suppress(trio.RunFinishedError):
+            # A loop that was torn is over as well, but does not know it.
+            with suppress(trio.RunFinishedError, OSError):
                 self._token.run_sync_soon(func)
 
     def _turns(self) -> bool:

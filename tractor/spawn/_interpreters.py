@@ -47,6 +47,8 @@ if any(thread not in ours and not isinstance(thread, threading._DummyThread) for
 #: Two at a time are not safe to make.
 _creating = threading.Lock()
 _live: set[int] = set()
+#: The threads of this interpreter that are the bodies of others, and what hangs up on those.
+hosted: dict[threading.Thread, Callable[[], None]] = {}
 
 
 def _warn_of_fork() -> None:

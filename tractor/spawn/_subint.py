@@ -15,7 +15,17 @@ import trio
 from tractor._errors import Exit
 from tractor.log import get_logger
 from tractor.spawn._backend import Child, ChildSpec, encode_paths, has_let_go
-from tractor.spawn._interpreters import ANEW, LEFT, Pool, create, destroy, destroy_later, execute, pool_size
+from tractor.spawn._interpreters import (
+    ANEW,
+    LEFT,
+    Pool,
+    create,
+    destroy,
+    destroy_later,
+    execute,
+    hosted,
+    pool_size,
+)
 from tractor.spawn._output import BootOutput
 from tractor.trionics._forks import close_in_forks
 
@@ -86,9 +96,11 @@ class InterpreterChild:
         warm = pool.take() if self.gil != "shared" else None
         if warm is not None:
             self._thread = warm.thread
+            hosted[self._thread] = self.hang_up
             warm.give(self._drive)
         else:
             self._thread = threading.Thread(target=self._drive, name="tractor-interpreter", daemon=True)
+            hosted[self._thread] = self.hang_up
             self._thread.start()
         if self.gil != "shared":
             pool.fill()
@@ -161,11 +173,13 @@ class InterpreterChild:
         except Exception as exc:  # noqa: BLE001 - a thread has nobody to raise it to
             self.refused = exc
         finally:
+            del hosted[self._thread]
             self._tell(self.made)
             self._tell(self.ended)
 
     def _tell(self, event: trio.Event) -> None:
-        with suppress(trio.RunFinishedError):
+        # A loop that was torn is over as well, but does not know it.
+        with suppress(trio.RunFinishedError, OSError):
             self._token.run_sync_soon(event.set)
 
     def _live(self, number: int | None) -> Exit:
