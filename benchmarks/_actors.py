@@ -25,6 +25,20 @@ async def add(a: int, b: int) -> int:
     return a + b
 
 
+async def compute(count: int) -> int:
+    """Keep a core busy."""
+    total = 0
+    for number in range(count):
+        total += number
+    return total
+
+
+async def spin() -> None:
+    """Keep one busy until the end."""
+    while True:
+        pass
+
+
 async def pin(cpus: list[int]) -> None:
     """Run only on these cores from now on."""
     os.sched_setaffinity(0, cpus)

@@ -102,6 +102,22 @@ async def idle(stream: trio.socket.SocketType, count: int) -> None:  # noqa: ARG
     await stream.recv(1)
 
 
+def fork(sock: socket.socket) -> None:
+    """For each byte that comes, fork, and have the fork answer from a trio loop; this process never runs one."""
+
+    async def answer() -> None:
+        await trio.socket.from_stdlib_socket(sock).send(READY)
+
+    while sock.recv(1):
+        pid = os.fork()
+        if pid == 0:
+            trio.run(answer)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        # The fork's loop has changed that for both.
+        sock.setblocking(True)
+
+
 ROLES: dict[str, Callable[[trio.socket.SocketType, int], Awaitable[None]]] = {
     "echo": echo,
     "serve": serve,
@@ -116,4 +132,7 @@ if __name__ == "__main__":
     os.sched_setaffinity(0, map(int, cpus))
     with socket.socket(fileno=int(fd)) as inherited:
         inherited.send(READY)
+        if role == "fork":
+            fork(inherited)
+            sys.exit()
         trio.run(ROLES[role], trio.socket.from_stdlib_socket(inherited), int(count))

@@ -15,6 +15,7 @@ if sys.version_info < (3, 14):
         "spawn/test_interpreters.py",
         "spawn/test_subint.py",
         "test_interpreter_links.py",
+        "test_backends_benchmark.py",
         "test_links_benchmark.py",
         "test_subint_cancellation.py",
     ]
