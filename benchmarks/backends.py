@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -144,13 +144,15 @@ def end_of_a_spin(backend: Backend) -> float:
             pass
 
     async def main() -> float:
-        async with trio.open_nursery() as calls:
-            async with tractor.open_nursery(start_method=backend[0], grace=GRACE) as nursery:
-                calls.start_soon(spin, await start(backend, nursery))
-                await trio.sleep(0.2)
-                began = time.perf_counter()
-                await nursery.cancel()
-                return time.perf_counter() - began - GRACE
+        async with (
+            trio.open_nursery() as calls,
+            tractor.open_nursery(start_method=backend[0], grace=GRACE) as nursery,
+        ):
+            calls.start_soon(spin, await start(backend, nursery))
+            await trio.sleep(0.2)
+            began = time.perf_counter()
+            await nursery.cancel()
+            return time.perf_counter() - began - GRACE
 
     return trio.run(main)
 
