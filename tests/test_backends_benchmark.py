@@ -3,10 +3,11 @@
 import pytest
 
 from benchmarks import backends
+from benchmarks._measure import Measure
 
 
 @pytest.mark.parametrize("measure", backends.catalogue(), ids=lambda measure: measure.name)
-def test_every_measurement_has_a_line(measure: backends.Measure, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_measurement_has_a_line(measure: Measure, capsys: pytest.CaptureFixture[str]) -> None:
     """With a figure of the floor and one of ours."""
     assert backends.main(["--only", measure.name, "--rounds", "1"]) == 0
     output = capsys.readouterr().out
