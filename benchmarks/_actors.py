@@ -57,3 +57,13 @@ async def stream(ctx: tractor.Context[None, Item, int], count: int) -> int:
         for _ in range(count):
             await items.send(ITEM)
     return count
+
+
+@tractor.context(pld_spec=memoryview | None)
+async def swap(ctx: tractor.Context, size: int) -> None:
+    """Answer each buffer with one of `size` bytes."""
+    await ctx.started(None)
+    data = bytes(size)
+    async with ctx.open_stream(backpressure=True) as buffers:
+        async for _ in buffers:
+            await buffers.send(data)

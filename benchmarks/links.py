@@ -5,6 +5,7 @@ Run it: python benchmarks/links.py --help. CPython 3.14 or later. How to read th
 
 import argparse
 import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,8 @@ from benchmarks._report import table
 type Work = Callable[[tractor.Portal, int], Awaitable[float]]
 
 GILS = ("own", "shared")
+#: Bytes of a big buffer.
+SIZE = 10_000_000
 
 
 @asynccontextmanager
@@ -54,18 +57,33 @@ def side_by_side(gil: str, work: Work, count: int) -> Callable[[Limits], list[Pa
     return lambda limits: trio.run(main, limits)
 
 
+async def swap(portal: tractor.Portal, count: int) -> float:
+    """Return the seconds of one buffer of 10 MB there and another one back, as views."""
+    data = bytes(SIZE)
+    async with portal.open_context(_actors.swap, size=SIZE) as (context, _):
+        async with context.open_stream(backpressure=True) as buffers:
+            began = time.perf_counter()
+            for _ in range(count):
+                await buffers.send(memoryview(data))
+                if len(await buffers.receive()) != SIZE:
+                    raise RuntimeError("another buffer has come")
+            elapsed = time.perf_counter() - began
+    return elapsed / count
+
+
 def catalogue(scale: float = 1.0) -> list[Measure]:
     """Return everything that is measured; `scale` times the usual number of operations in each round."""
     works: list[tuple[str, str, Unit, Work, int]] = [
         ("call", "call", "us", _tractor.call, 200),
         ("stream", "items of 100 bytes, one way", "/s", _tractor.stream, 5_000),
+        ("buffer", "10 MB there and back, as views", "ms", swap, 3),
     ]
     return [
         Measure(
             f"{name}-{gil}",
             f"{title}, {gil} GIL",
             unit,
-            side_by_side(gil, work, max(round(count * scale), 10)),
+            side_by_side(gil, work, max(round(count * scale), 3)),
             rounds=60,
         )
         for name, title, unit, work, count in works

@@ -12,8 +12,10 @@ if sys.version_info < (3, 14):
     # They run interpreters; that an older Python refuses them is tested in test_backend.py.
     collect_ignore = [
         "_child/test_interpreter.py",
+        "ipc/test_lending.py",
         "spawn/test_interpreters.py",
         "spawn/test_subint.py",
+        "test_buffers.py",
         "test_interpreter_links.py",
         "test_backends_benchmark.py",
         "test_links_benchmark.py",

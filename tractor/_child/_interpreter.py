@@ -20,11 +20,12 @@ import trio._core._thread_cache
 
 from tractor._child._boot import be_actor
 from tractor._child._warden import LIFT_AFTER, TURN, Warden
+from tractor.ipc._lending import count_lent
 from tractor.log import get_console_log, get_logger
 from tractor.msg._codec import get_codec
 from tractor.msg._types import SpawnSpec
 from tractor.runtime._actor import Actor
-from tractor.spawn._interpreters import ANEW, LEFT, hosted
+from tractor.spawn._interpreters import ANEW, LEFT, LENT, hosted
 
 log = get_logger(__name__)
 
@@ -268,6 +269,8 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
     lifeline.close()
     if left:
         status = LEFT + ", ".join(left)
+    elif count_lent():
+        status = f"{LENT}{status}"
     raise SystemExit(status)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import warnings
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
@@ -18,6 +18,9 @@ from tractor.ipc._transport import Buffer, SocketTransport, Transport
 from tractor.msg._codec import get_codec
 from tractor.wire._frame import FrameReader, pack, pack_header
 from tractor.wire._kinds import MAX_BODY, URGENT, Frame
+
+if TYPE_CHECKING:
+    from tractor.ipc._lending import Lending
 
 type Handler = Callable[[int, int, int, Buffer], None]
 
@@ -63,6 +66,8 @@ class Channel:
         self.bye: object = None
         #: Whether somebody here asked the peer's actor to cancel itself.
         self.cancel_called = False
+        #: By what big buffers go to a peer in this process; anywhere else there is none.
+        self.lending: Lending | None = None
         #: What routes its frames, once something does; the runtime's own.
         self.router: object = None
         self._outbox = Outbox(transport)
@@ -185,6 +190,12 @@ class Channel:
         else:
             self._outbox.put_big(pack_header(kind, flags, did, size), body, urgent=kind in URGENT)
 
+    def lend_by(self, lending: Lending) -> None:
+        """Hand over big buffers from now on; not while `run` runs."""
+        self.lending = lending
+        # In place of the method, so that other channels need not ask.
+        self.post = lending.posting(self.check, self.post)  # type: ignore[method-assign]
+
     async def send(self, kind: int, flags: int, did: int, body: Buffer = b"") -> None:
         """Wait while too much is queued, then queue a frame. Nothing was sent where this is cancelled."""
         await self.wait_room()
@@ -225,6 +236,8 @@ class Channel:
         by `handle` counts as a break.
         """
         self._reader.limit = self.limit
+        if self.lending is not None:
+            handle = self.lending.claiming(handle)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run_writer)
             try:
@@ -279,6 +292,8 @@ class Channel:
         self._note_loss(cause or EOFError(_HUNG_UP))
         self.transport.close()
         self._reader.release()
+        if self.lending is not None:
+            self.lending.close()
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self, timeout: float = 0.2) -> None:

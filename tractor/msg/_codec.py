@@ -143,6 +143,8 @@ class _Msgspec:
         """Return bytes of an extension as they arrive."""
         return self._msgpack.Ext(code, data)
 
+    marker = extension
+
 
 class Hooked(Protocol):
     """What a task may apply to what it sends."""

@@ -12,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 from marshal import dumps, loads
 from typing import Any, Protocol
 
-__all__ = ["Marshal", "Words"]
+from tractor.msg._laden import BIG, Laden, is_laden, unload
+from tractor.msg._spec import union_members
+
+__all__ = ["Marshal", "Words", "flatten"]
 
 type _Rule = Callable[[Any], Any]
 type _DecHook = Callable[[Any, Any], Any]
@@ -20,6 +23,8 @@ type _DecHook = Callable[[Any, Any], Any]
 #: Without references: a list that is in the value twice arrives as two, and one that contains itself is refused.
 _VERSION = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The extension that stands for a buffer beside the message; programs have those from 0 on.
+_BESIDE = -2
 
 
 class Words(Protocol):
@@ -37,6 +42,10 @@ class Words(Protocol):
         """Return bytes of an extension as they arrive."""
         ...
 
+    def marker(self, code: int, data: bytes, /) -> Any:
+        """Return the same for a code that programs do not have, below 0."""
+        ...
+
 
 class Marshal:
     """marshal for the values of msgpack."""
@@ -48,6 +57,8 @@ class Marshal:
         extension = words.extension
 
         def read(data: Buffer) -> Any:
+            if type(data) is Laden:
+                return _loaded(data, extension, bytes)
             value = loads(data, allow_code=False)
             return _restored(value[0], extension) if type(value) is tuple and value else value
 
@@ -55,16 +66,28 @@ class Marshal:
 
     def encoder(self, enc_hook: _Rule | None, /) -> Callable[[Any], bytes]:
         """Return a function from values to bytes, which asks `enc_hook` for objects it does not know."""
-        plain = self._words.plain(enc_hook)
+        plain, mark = self._words.plain(enc_hook), self._mark
 
         def encode(obj: Any) -> bytes:
+            buffers: list[memoryview] = []
+            if is_laden((obj,)):
+                obj = unload(obj, buffers, mark)
             value = plain(obj)
+            if buffers:
+                return Laden(_write_marked(value), buffers)
             try:
-                return dumps(value, _VERSION)
+                data = dumps(value, _VERSION)
             except ValueError:
                 return _write_marked(value)
+            if len(data) >= BIG and is_laden((value,)):
+                # It was in an object of another type.
+                return Laden(_write_marked(unload(value, buffers, mark)), buffers)
+            return data
 
         return encode
+
+    def _mark(self, number: int) -> Any:
+        return self._words.marker(_BESIDE, b"%d" % number)
 
     def decoder(self, spec: Any, dec_hook: _DecHook | None, /) -> Callable[[Buffer], Any]:
         """Return a function from bytes to values of type `spec`, which has `dec_hook` make those it does not know."""
@@ -72,7 +95,54 @@ class Marshal:
         if spec is Any:
             return read
         typed = self._words.typed(spec, dec_hook)
-        return lambda data: typed(read(data))
+        members = union_members(spec)
+        if dec_hook is not None or (bytes not in members and memoryview not in members):
+            return lambda data: typed(read(data))
+        extension, kind = self._words.extension, memoryview if memoryview in members else bytes
+
+        def read_buffer(data: Buffer) -> Any:
+            if type(data) is not Laden:
+                return typed(read(data))
+            value = _loaded(data, extension, kind)
+            # As it is: to check it would be to copy it.
+            return value if type(value) is kind else typed(read(data))
+
+        return read_buffer
+
+
+def flatten(body: Laden) -> bytes:
+    """Return the same message with its buffers in it."""
+    return dumps(_filled(loads(body, allow_code=False), body.buffers), _VERSION)
+
+
+def _filled(value: Any, buffers: list[memoryview]) -> Any:
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return kind(_filled(item, buffers) for item in value)
+    if kind is dict:
+        return {key: _filled(item, buffers) for key, item in value.items()}
+    if kind is frozenset and _BESIDE in value:
+        (number,) = value - {_BESIDE}
+        return bytes(buffers[int(number)])
+    return value
+
+
+def _loaded(body: Laden, extension: Callable[[int, bytes], Any], kind: Any) -> Any:
+    """Read a message, and make a `kind` of each buffer beside it."""
+    value = loads(body, allow_code=False)
+    return _restored(value[0], _take_in(body.buffers, kind, extension))
+
+
+def _take_in(
+    buffers: list[memoryview], kind: Any, extension: Callable[[int, bytes], Any]
+) -> Callable[[int, bytes], Any]:
+    def make(code: int, data: bytes) -> Any:
+        if code != _BESIDE:
+            return extension(code, data)
+        view = buffers[int(data)]
+        return view if kind is memoryview else kind(view)
+
+    return make
 
 
 def _write_marked(value: Any) -> bytes:

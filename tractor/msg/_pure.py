@@ -91,6 +91,13 @@ class Pure:
 
         return ExtType(code, data)
 
+    def marker(self, code: int, data: bytes, /) -> Any:
+        """Return the same for a code that programs do not have, below 0."""
+        from msgpack import ExtType
+
+        # Past its constructor, which checks that.
+        return tuple.__new__(ExtType, (code, data))
+
 
 def _reader(new: Any) -> _Decode:
     """Return a function from bytes to what is in them."""

@@ -23,6 +23,8 @@ class Hello(NamedTuple):
     token: bytes
     #: Whether msgspec does not load where the sender lives.
     is_isolated: bool = False
+    #: By which of this process's queues big buffers come from the sender; 0 for none.
+    queue: int = 0
 
 
 class Bye(NamedTuple):

@@ -29,6 +29,11 @@ def say_hello(
     channel: Channel, local: Aid, addrs: list[TCPAddress | UDSAddress], *, token: bytes = b""
 ) -> None:
     """Send our half of the handshake."""
+    if channel.transport.same_process:
+        # Only few channels need it.
+        from tractor.ipc._lending import Lending
+
+        channel.lending = Lending()
     hello = Hello(
         PROTOCOL_VERSION,
         local.name,
@@ -39,6 +44,7 @@ def say_hello(
         [addr.maddr for addr in addrs],
         token,
         not has_msgspec(),
+        channel.lending.number if channel.lending is not None else 0,
     )
     channel.post(Kind.HELLO, 0, 0, get_codec().encode(hello))
 
@@ -93,6 +99,12 @@ async def hear_hello(channel: Channel) -> Hello:
     channel.peer_addrs = addrs
     if speaks_marshal(channel, hello):
         channel.codec = get_codec("marshal")
+        if channel.lending is not None:
+            channel.lending.join(hello.queue)
+            channel.lend_by(channel.lending)
+    elif channel.lending is not None:
+        channel.lending.close()
+        channel.lending = None
     return hello
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -22,12 +23,13 @@ log = get_logger(__name__)
 POOL = 2
 #: Seconds until another is made: to make one disturbs the actor that is just starting.
 _FILL_AFTER = 0.1
-#: Seconds between two looks at threads that keep an interpreter from being taken apart.
-_LOOK_AGAIN = 1.0
+#: Seconds between two looks at what keeps an interpreter from being taken apart, at first and at most.
+_LOOK_SOON, _LOOK_AGAIN = 0.01, 1.0
 
 #: What an actor says at its end in place of an exit status: that it is to be booted where modules are shared, with the
-#: descriptors of its channel and its lifeline and the reason; or which threads nothing has ended.
-ANEW, LEFT = "anew ", "threads are left: "
+#: descriptors of its channel and its lifeline and the reason; or which threads nothing has ended. Before a status: that
+#: others still look at its buffers.
+ANEW, LEFT, LENT = "anew ", "threads are left: ", "lent "
 
 #: What an actor needs before it is told who it is.
 _PRELOAD = """
@@ -37,11 +39,14 @@ import tractor._child._interpreter
 from tractor._child._rehearsal import rehearse
 rehearse()
 """
-_THREADS_LEFT = """
-import threading
+_IN_USE = """
+import sys, threading
 ours = (threading.current_thread(), threading.main_thread())
 if any(thread not in ours and not isinstance(thread, threading._DummyThread) for thread in threading.enumerate()):
     raise SystemExit("some")
+lending = sys.modules.get("tractor.ipc._lending")
+if lending is not None and lending.count_lent():
+    raise SystemExit("lent")
 """
 
 #: Two at a time are not safe to make.
@@ -49,6 +54,9 @@ _creating = threading.Lock()
 _live: set[int] = set()
 #: The threads of this interpreter that are the bodies of others, and what hangs up on those.
 hosted: dict[threading.Thread, Callable[[], None]] = {}
+#: Those that have ended and cannot be taken apart yet; one look at them at a time.
+_kept: set[int] = set()
+_looking = threading.Lock()
 
 
 def _warn_of_fork() -> None:
@@ -99,14 +107,41 @@ def destroy(number: int) -> None:
 
 
 def destroy_later(number: int) -> None:
-    """Take an interpreter apart when its last thread has ended: sooner, that thread would crash the process."""
+    """Take an interpreter apart when its last thread has ended, and nobody looks at its memory any more.
+
+    Sooner, that thread would crash the process, and the memory would never be given back.
+    """
 
     def wait() -> None:
-        while execute(number, _THREADS_LEFT, {}) != "0":
-            time.sleep(_LOOK_AGAIN)
-        destroy(number)
+        pause = _LOOK_SOON
+        while not _end_if_unused(number):
+            time.sleep(pause)
+            pause = min(2 * pause, _LOOK_AGAIN)
 
+    _kept.add(number)
     threading.Thread(target=wait, name="tractor-threads-left", daemon=True).start()
+
+
+def _end_if_unused(number: int) -> bool:
+    """Take an interpreter apart if nothing keeps it; return whether it is gone."""
+    with _looking:
+        if number not in _kept:
+            return True
+        if execute(number, _IN_USE, {}) != "0":
+            return False
+        _kept.discard(number)
+        destroy(number)
+        return True
+
+
+@atexit.register
+def _end_lenders() -> None:
+    """Take those apart that only views of their memory keep: Python would warn of them. The memory stays until the end."""
+    with _looking:
+        for number in list(_kept):
+            if execute(number, _IN_USE, {}) in ("0", "lent"):
+                _kept.discard(number)
+                destroy(number)
 
 
 class _Warm:

@@ -18,6 +18,7 @@ from tractor.spawn._backend import Child, ChildSpec, encode_paths, has_let_go
 from tractor.spawn._interpreters import (
     ANEW,
     LEFT,
+    LENT,
     Pool,
     create,
     destroy,
@@ -227,6 +228,10 @@ class InterpreterChild:
         if said.startswith(LEFT):
             log.error("threads outlive their actor", extra={"child": self._spec.name, "threads": said})
             destroy_later(number)
+        elif said.startswith(LENT):
+            log.info("others still look at buffers of an actor", extra={"child": self._spec.name})
+            destroy_later(number)
+            said = said.removeprefix(LENT)
         else:
             destroy(number)
         return said
