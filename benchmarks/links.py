@@ -60,14 +60,16 @@ def side_by_side(gil: str, work: Work, count: int) -> Callable[[Limits], list[Pa
 async def swap(portal: tractor.Portal, count: int) -> float:
     """Return the seconds of one buffer of 10 MB there and another one back, as views."""
     data = bytes(SIZE)
-    async with portal.open_context(_actors.swap, size=SIZE) as (context, _):
-        async with context.open_stream(backpressure=True) as buffers:
-            began = time.perf_counter()
-            for _ in range(count):
-                await buffers.send(memoryview(data))
-                if len(await buffers.receive()) != SIZE:
-                    raise RuntimeError("another buffer has come")
-            elapsed = time.perf_counter() - began
+    async with (
+        portal.open_context(_actors.swap, size=SIZE) as (context, _),
+        context.open_stream(backpressure=True) as buffers,
+    ):
+        began = time.perf_counter()
+        for _ in range(count):
+            await buffers.send(memoryview(data))
+            if len(await buffers.receive()) != SIZE:
+                raise RuntimeError("another buffer has come")
+        elapsed = time.perf_counter() - began
     return elapsed / count
 
 
