@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs.watch import Tree, is_alive
-from tractor._child._warden import INTERRUPT_AFTER, KILL_AFTER, LIFT_AFTER, TURN, Warden
+from tractor._child._warden import FORSAKEN_AFTER, INTERRUPT_AFTER, KILL_AFTER, LIFT_AFTER, TURN, Warden
 from tractor.ipc._addr import UDSAddress
 
 #: Seconds by which a step may be late on a busy machine.
@@ -129,6 +129,15 @@ def test_a_parent_that_lives_uses_force_itself(tmp_path: Path) -> None:
         assert warded.events == ["ready"]
         warded.process.kill()
         assert warded.wait_end()[0] == -signal.SIGKILL
+
+
+def test_a_parent_that_does_not_use_force_is_not_waited_for_long(tmp_path: Path) -> None:
+    """It was an interpreter and is gone, though its process lives."""
+    with start(tmp_path, "deaf") as warded:
+        warded.hang_up()
+        code, seconds = warded.wait_end()
+        assert code == -signal.SIGKILL
+        assert FORSAKEN_AFTER <= seconds < FORSAKEN_AFTER + KILL_AFTER + LATE
 
 
 def test_an_orphan_that_takes_its_time_still_ends_in_order(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """What children do in the moment in which they are ended: one function for each."""
 
 import os
+import socket
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
 import tractor
+from tractor.ipc._transport import SocketTransport
 
 
 async def wait() -> None:
@@ -113,3 +115,31 @@ async def _call(portal: tractor.Portal, act: str) -> None:
         await portal.run(ACTS[act])
     except (tractor.TransportClosed, tractor.RemoteActorError):
         return
+
+
+async def break_channel() -> None:
+    """Shut the connection to the parent down, and never let the loop turn: this actor does not notice what it has done."""
+    channel = tractor.current_actor().get_parent().chan
+    assert isinstance(channel.transport, SocketTransport)
+    channel.transport._sock.shutdown(socket.SHUT_RDWR)
+    while True:
+        time.sleep(0.05)
+
+
+async def fail(number: int) -> NoReturn:
+    """Raise."""
+    raise ValueError(f"number {number}")
+
+
+async def answer(number: int) -> int:
+    """Return."""
+    return number
+
+
+async def answer_below(number: int, key: str | None) -> int:
+    """The same, from a child; `key`: its start method."""
+    async with tractor.open_nursery(start_method=key) as nursery:
+        portal = await nursery.start_actor("below", enable_modules=[__name__])
+        value: int = await portal.run(answer, number=number)
+        await nursery.cancel()
+    return value

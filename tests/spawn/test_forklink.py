@@ -89,7 +89,6 @@ async def test_a_signal_after_the_end_hits_nobody() -> None:
         forked.kill()
         forked.close()
         forked.kill()
-        forked._pidfd = os.open(os.devnull, os.O_RDONLY)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_one_that_does_not_end_is_not_waited_for_long(kill: bool) -> None:
     try:
         began = time.monotonic()
         assert trio.run(partial(wait_gone, process.pid, kill=kill)) is kill
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 6.0
     finally:
         process.kill()
         process.wait()

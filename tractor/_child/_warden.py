@@ -1,7 +1,7 @@
 """The warden: a thread that watches the lifeline and ends this actor when it is hung up.
 
 It needs neither the channel nor a trio loop that turns. One that does not turn it interrupts. When the parent is alive,
-the parent takes the last steps of the ladder; when it is dead, the warden does.
+the parent takes the last steps of the ladder; when it is dead, or does not take them, the warden does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ INTERRUPT_AFTER = 0.3
 KILL_AFTER = 0.5
 #: Seconds in which a loop that turns has run what it was given.
 TURN = 0.02
+#: Seconds after which a parent whose process lives is not going to use force: it was an interpreter, and is gone.
+FORSAKEN_AFTER = 1.5
 #: Seconds an actor that has ended waits for a dying parent to have closed its sockets.
 SEE_OFF = 0.25
 
@@ -110,7 +112,7 @@ class Warden:
             self._in_loop(self._lift)
         self._finished.wait(INTERRUPT_AFTER - LIFT_AFTER)
         # Whoever lives uses force: the parent, else this thread.
-        while not self.is_orphan():
+        while not self.is_orphan() and time.monotonic() < began + FORSAKEN_AFTER:
             time.sleep(0.05)
         if not self._finished.is_set():
             os.kill(os.getpid(), signal.SIGINT)

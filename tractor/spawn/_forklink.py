@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -67,6 +68,8 @@ class ForkedProcess:
         #: Whether it is gone, and nobody can tell how.
         self.is_unknown = False
         self._pidfd = pidfd
+        # An object, which is closed as well where a loop is torn.
+        self._file = io.FileIO(pidfd, "r")
         self._status = status
 
     def send_signal(self, sig: signal.Signals) -> None:
@@ -92,7 +95,7 @@ class ForkedProcess:
 
     def close(self) -> None:
         """Forget it."""
-        os.close(self._pidfd)
+        self._file.close()
         self._pidfd = -1
 
 

@@ -23,7 +23,7 @@ import trio
 
 from tractor._errors import Exit, RuntimeFailure
 from tractor.spawn._backend import UNKNOWN_STATUS, Child, ChildSpec, encode_paths
-from tractor.spawn._mptracker import TRACKER, wait_gone
+from tractor.spawn._mptracker import TRACKER, Server, wait_gone
 from tractor.spawn._trio import Ends, ProcessChild, join_parts, make_ends
 from tractor.trionics._watch import watch_cancellation
 
@@ -250,7 +250,7 @@ class MpForkServer:
         preload = list(preload)
         self._backend = {"key": "mp_forkserver", "preload": preload}
         # Not the one that `multiprocessing` has for everybody: this one ends with the actor.
-        self._server = forkserver.ForkServer()
+        self._server = Server()
         self._server.set_forkserver_preload([*PRELOAD, *preload])
         self._turn = trio.Lock()
         #: Whether the server has forked before.

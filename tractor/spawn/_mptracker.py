@@ -1,4 +1,4 @@
-"""The resource tracker of `multiprocessing`, a process that its fork server starts: ended with the actors it came for."""
+"""Helpers of `multiprocessing`, its fork server and the resource tracker that comes with it: ended with the actors they came for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import process, resource_tracker
+from multiprocessing import forkserver, process, resource_tracker
 from typing import Any
 
 import trio
@@ -17,10 +18,19 @@ from tractor.log import get_logger
 log = get_logger(__name__)
 
 #: Seconds a process of `multiprocessing` has to end that nobody needs any more, and one that was killed.
-_LEAVE_TIMEOUT = 0.5
+_LEAVE_TIMEOUT = 3.0
 _KILL_TIMEOUT = 5.0
 #: Those modules by which a program makes what the tracker removes when the program does not.
 _TRACKED = ("multiprocessing.shared_memory", "multiprocessing.synchronize")
+
+
+class Server(forkserver.ForkServer):
+    """One that does not outlive the interpreter whose loop was torn while it ran."""
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        alive: int | None = self._forkserver_alive_fd  # type: ignore[attr-defined]
+        if alive is not None:
+            close(alive)
 
 
 class Tracker:
