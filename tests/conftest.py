@@ -20,6 +20,7 @@ if sys.version_info < (3, 14):
         "test_backends_benchmark.py",
         "test_links_benchmark.py",
         "test_subint_cancellation.py",
+        "test_subint_ctrl_c.py",
     ]
 
 

@@ -44,6 +44,24 @@ def test_a_failing_async_test_fails(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*assert*== 3*"])
 
 
+def test_ctrl_c_ends_the_session_also_from_inside_a_nursery(pytester: pytest.Pytester) -> None:
+    """A group with the interrupt in it is no failure of one test, after which the others run."""
+    body = """
+import signal
+
+async def test_interrupted():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        signal.raise_signal(signal.SIGINT)
+
+def test_next():
+    print("was run")
+"""
+    result = run(pytester, body, "-s")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert "was run" not in str(result.stdout)
+
+
 def test_the_fence_ends_an_async_test_that_never_would(pytester: pytest.Pytester) -> None:
     """The marker sets the seconds; the next test runs as usual."""
     body = """

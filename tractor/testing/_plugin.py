@@ -148,7 +148,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         with trio.fail_after(_fence(pyfuncitem)):
             await test(**arguments)
 
-    trio.run(main)
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            # Nurseries of the test have put it into a group, which would be one more failure of one more test.
+            raise KeyboardInterrupt from group
+        raise
     return True
 
 
