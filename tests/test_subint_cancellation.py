@@ -107,7 +107,7 @@ async def test_threads_that_are_left_end_with_their_actor(gil: str) -> None:
 
 async def test_twenty_five_fail_at_once(gil: str) -> None:
     """Every error arrives, and nobody is left."""
-    with pytest.raises(BaseExceptionGroup) as info:
+    with pytest.raises(ExceptionGroup) as info:
         async with tractor.open_nursery(start_method="subint", grace=GRACE) as nursery:
             async with trio.open_nursery() as starts:
                 for number in range(25):

@@ -202,3 +202,19 @@ async def test_a_start_that_is_cancelled_leaves_nothing(gil: str) -> None:
         with trio.move_on_after(number * 0.02):
             async with open_child(gil):
                 await trio.sleep_forever()
+
+
+async def test_many_that_are_not_wanted_any_more_before_they_are_made(
+    gil: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only those whose turn it is have to be waited for, and none is abandoned."""
+    async with tractor.open_root_actor(start_method="subint"):
+        with trio.move_on_after(0.2) as scope:
+            async with (
+                tractor.open_nursery(proc_kwargs={"gil": gil}) as nursery,
+                trio.open_nursery() as starts,
+            ):
+                for number in range(24):
+                    starts.start_soon(nursery.start_actor, f"lodger{number}")
+    assert scope.cancelled_caught
+    assert [record for record in caplog.records if "abandoned" in record.message] == []

@@ -32,10 +32,12 @@ _LOOK_SOON, _LOOK_AGAIN = 0.01, 1.0
 ANEW, LEFT, LENT = "anew ", "threads are left: ", "lent "
 
 #: What an actor needs before it is told who it is.
-_PRELOAD = """
+IMPORT = """
 import sys
 sys.path[:] = PATHS.decode(errors="surrogateescape").split("\\0")
 import tractor._child._interpreter
+"""
+_REHEARSE = """
 from tractor._child._rehearsal import rehearse
 rehearse()
 """
@@ -51,6 +53,9 @@ if lending is not None and lending.count_lent():
 
 #: Two at a time are not safe to make.
 _creating = threading.Lock()
+#: For those that are being made and import what they need, which nothing interrupts: more at a time would all take longer,
+#: and whoever does not want them any more would have to wait for all.
+making = threading.BoundedSemaphore(max(2, os.process_cpu_count() or 2))
 _live: set[int] = set()
 #: The threads of this interpreter that are the bodies of others, and what hangs up on those.
 hosted: dict[threading.Thread, Callable[[], None]] = {}
@@ -181,7 +186,7 @@ class Pool:
 
     def __init__(self, size: int, preload: Iterable[str] = ()) -> None:
         self._size = size
-        self.preload = _PRELOAD + "".join(f"import {name}\n" for name in preload)
+        self.preload = IMPORT + _REHEARSE + "".join(f"import {name}\n" for name in preload)
         self._lock = threading.Lock()
         self._ready: deque[_Warm] = deque()
         self._making: _Warm | None = None

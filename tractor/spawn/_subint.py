@@ -17,6 +17,7 @@ from tractor.log import get_logger
 from tractor.spawn._backend import Child, ChildSpec, encode_paths, has_let_go
 from tractor.spawn._interpreters import (
     ANEW,
+    IMPORT,
     LEFT,
     LENT,
     Pool,
@@ -25,6 +26,7 @@ from tractor.spawn._interpreters import (
     destroy_later,
     execute,
     hosted,
+    making,
     pool_size,
 )
 from tractor.spawn._output import BootOutput
@@ -41,17 +43,15 @@ GILS = ("auto", "own", "shared")
 _ABANDON = 2.0
 #: Seconds for those that were kept ready to be gone; one that is just being made takes longest.
 _DRAIN = 2.0
+#: Seconds between two looks at whether one is wanted still that waits for its turn.
+_LOOK_AGAIN = 0.02
+_NOT_MADE = "it was not wanted any more before it had begun"
 _ENTRY = """
 import os, sys
 # One that was ready has those of some time ago.
 os.reload_environ()
 sys.path[:] = PATHS.decode(errors="surrogateescape").split("\\0")
-try:
-    from tractor._child._interpreter import live
-except BaseException:
-    for fd in (CHANNEL, LIFELINE, STDERR):
-        os.close(fd)
-    raise
+from tractor._child._interpreter import live
 live(BOOT, CHANNEL, LIFELINE, STDERR, GIL)
 """
 
@@ -184,8 +184,6 @@ class InterpreterChild:
             self._token.run_sync_soon(event.set)
 
     def _live(self, number: int | None) -> Exit:
-        if number is None:
-            number = create(own_gil=self.gil != "shared")
         said = self._run(number, self._their_channel.detach(), self._their_lifeline.detach())
         if said.startswith(ANEW):
             _, channel, lifeline, why = said.split(" ", 3)
@@ -194,7 +192,7 @@ class InterpreterChild:
                 extra={"child": self._spec.name, "why": why},
             )
             self.gil = "shared"
-            said = self._run(create(own_gil=False), int(channel), int(lifeline))
+            said = self._run(None, int(channel), int(lifeline))
         if said == "0":
             return Exit("returned", 0)
         if said.isdecimal():
@@ -204,27 +202,35 @@ class InterpreterChild:
         self._output.add(said)
         return Exit("died", None, said.splitlines()[-1])
 
-    def _run(self, number: int, channel: int, lifeline: int) -> str:
-        """Run the actor in an interpreter, and take that apart; return what was said at the end."""
-        self.number = number
-        self._tell(self.made)
+    def _run(self, number: int | None, channel: int, lifeline: int) -> str:
+        """Run the actor in an interpreter, a new one for None, and take that apart; return what was said at the end."""
+        facts = {"PATHS": encode_paths(self._spec.sys_path)}
+        said = "0"
+        if number is None:
+            while not making.acquire(timeout=_LOOK_AGAIN):
+                if self._hung_up:
+                    os.close(channel)
+                    os.close(lifeline)
+                    return _NOT_MADE
+            try:
+                number = self._note(create(own_gil=self.gil != "shared"))
+                said = execute(number, IMPORT, facts)
+            finally:
+                making.release()
+        else:
+            self._note(number)
         try:
             stderr = self._output.dup()
         except OSError:
             # The backend has let go already.
-            os.close(channel)
-            os.close(lifeline)
-            destroy(number)
-            raise
-        facts = {
-            "PATHS": encode_paths(self._spec.sys_path),
-            "BOOT": self._spec.boot,
-            "CHANNEL": channel,
-            "LIFELINE": lifeline,
-            "STDERR": stderr,
-            "GIL": self.gil,
-        }
-        said = execute(number, _ENTRY, facts)
+            stderr, said = -1, _NOT_MADE
+        if said == "0":
+            more = {"BOOT": self._spec.boot, "CHANNEL": channel, "LIFELINE": lifeline, "STDERR": stderr}
+            said = execute(number, _ENTRY, {**facts, **more, "GIL": self.gil})
+        else:
+            for fd in (channel, lifeline, stderr):
+                if fd != -1:
+                    os.close(fd)
         if said.startswith(LEFT):
             log.error("threads outlive their actor", extra={"child": self._spec.name, "threads": said})
             destroy_later(number)
@@ -235,6 +241,12 @@ class InterpreterChild:
         else:
             destroy(number)
         return said
+
+    def _note(self, number: int) -> int:
+        """It is there."""
+        self.number = number
+        self._tell(self.made)
+        return number
 
 
 class Interpreters:
