@@ -82,6 +82,7 @@ class _Msgspec:
     """msgpack by msgspec."""
 
     name = "msgpack"
+    arrives_as_it_is = None
 
     def __init__(self) -> None:
         # Costly to import, and it refuses to load in isolated interpreters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import NoneType
 from typing import Any, Self
 
 __all__ = ["BIG", "Laden", "is_laden", "unload"]
@@ -10,6 +11,8 @@ __all__ = ["BIG", "Laden", "is_laden", "unload"]
 #: Bytes from which on a buffer is not written into a message.
 BIG = 64 * 1024
 _BUFFERS = frozenset({bytes, bytearray, memoryview})
+_SCALARS = frozenset({NoneType, bool, int, float, str})
+_LISTS = (list, tuple)
 
 
 class Laden(bytes):
@@ -31,16 +34,18 @@ class Laden(bytes):
 
 
 def is_laden(items: Iterable[Any]) -> bool:
-    """Whether there is a big buffer among these values or in their lists, tuples and dicts."""
+    """Whether there is a big buffer among these values or in their lists, tuples and dicts. Every message is asked."""
     for item in items:
         kind = type(item)
+        if kind in _SCALARS:
+            continue
         if kind in _BUFFERS:
             if (item.nbytes if kind is memoryview else len(item)) >= BIG:
                 return True
         elif kind is dict:
             if is_laden(item.values()):
                 return True
-        elif isinstance(item, list | tuple) and is_laden(item):
+        elif isinstance(item, _LISTS) and is_laden(item):
             return True
     return False
 

@@ -7,7 +7,7 @@ are refused. Its bytes are for peers of this very process only: `marshal` trusts
 
 from __future__ import annotations
 
-from collections.abc import Buffer, Callable
+from collections.abc import Buffer, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from marshal import dumps, loads
 from typing import Any, Protocol
@@ -29,6 +29,10 @@ _BESIDE = -2
 
 class Words(Protocol):
     """What the msgpack of this interpreter knows of values, beside its bytes."""
+
+    @property
+    def arrives_as_it_is(self) -> Callable[[Iterable[Any]], bool] | None:
+        """What tells whether values need not be made plain, and have no big buffers in them; None where `plain` is as quick."""
 
     def plain(self, enc_hook: _Rule | None, /) -> _Rule:
         """Return a function from objects to the plain values that would arrive in their place."""
@@ -66,25 +70,29 @@ class Marshal:
 
     def encoder(self, enc_hook: _Rule | None, /) -> Callable[[Any], bytes]:
         """Return a function from values to bytes, which asks `enc_hook` for objects it does not know."""
-        plain, mark = self._words.plain(enc_hook), self._mark
+        plain, arrives_as_it_is = self._words.plain(enc_hook), self._words.arrives_as_it_is
 
         def encode(obj: Any) -> bytes:
-            buffers: list[memoryview] = []
-            if is_laden((obj,)):
-                obj = unload(obj, buffers, mark)
-            value = plain(obj)
-            if buffers:
-                return Laden(_write_marked(value), buffers)
+            if arrives_as_it_is is not None and arrives_as_it_is((obj,)):
+                value = obj
+            elif is_laden((obj,)):
+                return self._unload(obj, plain)
+            else:
+                value = plain(obj)
             try:
                 data = dumps(value, _VERSION)
             except ValueError:
                 return _write_marked(value)
-            if len(data) >= BIG and is_laden((value,)):
-                # It was in an object of another type.
-                return Laden(_write_marked(unload(value, buffers, mark)), buffers)
-            return data
+            # It may have been in an object of another type.
+            return data if len(data) < BIG or not is_laden((value,)) else self._unload(value, plain)
 
         return encode
+
+    def _unload(self, obj: Any, plain: _Rule) -> bytes:
+        buffers: list[memoryview] = []
+        value = plain(unload(obj, buffers, self._mark))
+        # There is none in the end where it cannot be sent as one.
+        return Laden(_write_marked(value), buffers) if buffers else dumps(value, _VERSION)
 
     def _mark(self, number: int) -> Any:
         return self._words.marker(_BESIDE, b"%d" % number)

@@ -10,7 +10,9 @@ from operator import attrgetter
 from types import MemberDescriptorType, NoneType
 from typing import Any
 
-__all__ = ["PATIENCE", "find_rule", "plainer"]
+from tractor.msg._laden import BIG
+
+__all__ = ["PATIENCE", "find_rule", "is_plain", "plainer"]
 
 type _Rule = Callable[[Any], Any]
 
@@ -18,7 +20,7 @@ type _Rule = Callable[[Any], Any]
 PATIENCE = 1_000
 
 #: These arrive as they are, whatever their value.
-_ALWAYS = frozenset({NoneType, bool, float, bytes})
+_ALWAYS = frozenset({NoneType, bool, float})
 _LEAST, _MOST = -(2**63), 2**64 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,7 +38,7 @@ def plainer(enc_hook: _Rule | None, extension: type, timestamp: type) -> _Rule:
                 return [convert(item) for item in obj]
             if kind is dict:
                 return {_frozen(convert(key)): convert(item) for key, item in obj.items()}
-            if kind in _ALWAYS or kind is extension:
+            if kind in _ALWAYS or kind is bytes or kind is extension:
                 return obj
             if kind in _NATIVE:
                 return _NATIVE[kind](obj)
@@ -53,14 +55,14 @@ def plainer(enc_hook: _Rule | None, extension: type, timestamp: type) -> _Rule:
     def plain(obj: Any) -> Any:
         if isinstance(obj, tuple) and type(obj) is not extension:
             # The runtime's own messages, which are of plain values nearly always.
-            return [item if _is_plain((item,)) else convert(item) for item in obj]
-        return obj if _is_plain((obj,)) else convert(obj)
+            return [item if is_plain((item,)) else convert(item) for item in obj]
+        return obj if is_plain((obj,)) else convert(obj)
 
     return plain
 
 
-def _is_plain(items: Iterable[Any]) -> bool:
-    """Whether all of them arrive as they are. Every item of a stream goes through it."""
+def is_plain(items: Iterable[Any]) -> bool:
+    """Whether all of them arrive as they are, and have no big buffers in them. Every item of a stream is asked."""
     for item in items:
         kind = type(item)
         if kind is str:
@@ -71,12 +73,12 @@ def _is_plain(items: Iterable[Any]) -> bool:
             if not _LEAST <= item <= _MOST:
                 return False
         elif kind is dict:
-            if not (_are_keys(item) and _is_plain(item.values())):
+            if not (_are_keys(item) and is_plain(item.values())):
                 return False
         elif kind is list:
-            if not _is_plain(item):
+            if not is_plain(item):
                 return False
-        elif kind not in _ALWAYS:
+        elif kind not in _ALWAYS and (kind is not bytes or len(item) >= BIG):
             return False
     return True
 
@@ -86,7 +88,7 @@ def _are_keys(keys: Iterable[Any]) -> bool:
         if type(key) is tuple:
             if not _are_keys(key):
                 return False
-        elif not (type(key) is str and key.isascii()) and not _is_plain((key,)):
+        elif not (type(key) is str and key.isascii()) and not is_plain((key,)):
             return False
     return True
 

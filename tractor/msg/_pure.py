@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
 
-from tractor.msg._plain import PATIENCE, find_rule, plainer
+from tractor.msg._plain import PATIENCE, find_rule, is_plain, plainer
 
 __all__ = ["Pure"]
 
@@ -29,6 +29,7 @@ class Pure:
     """msgpack by `msgpack.fallback`, specs checked by `tractor.msg._strict`."""
 
     name = "msgpack"
+    arrives_as_it_is = staticmethod(is_plain)
 
     def __init__(self) -> None:
         # The C part is not even tried: none that claims to load in such an interpreter must be there by surprise.
