@@ -105,12 +105,13 @@ async def nest(ctx: tractor.Context, key: str, options: dict[str, Any], act: str
     async with trio.open_nursery() as tasks:
         async with tractor.open_nursery(start_method=key, grace=grace) as nursery:
             portal = await nursery.start_actor("inner", enable_modules=[__name__], proc_kwargs=options)
-            tasks.start_soon(_call, portal, act)
+            tasks.start_soon(call, portal, act)
             await ctx.started(os.getpid())
             await trio.sleep_forever()
 
 
-async def _call(portal: tractor.Portal, act: str) -> None:
+async def call(portal: tractor.Portal, act: str) -> None:
+    """Have a child do something that will not end well."""
     try:
         await portal.run(ACTS[act])
     except (tractor.TransportClosed, tractor.RemoteActorError):

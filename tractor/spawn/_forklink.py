@@ -141,16 +141,14 @@ class ServerLink:
         self._close_record()
         if self._process is None or self._process.returncode is not None:
             return
-        pidfd = os.pidfd_open(self._process.pid)
-        try:
+        with io.FileIO(os.pidfd_open(self._process.pid), "r") as file:
+            pidfd = file.fileno()
             with trio.move_on_after(_LEAVE_TIMEOUT, shield=True):
                 await trio.lowlevel.wait_readable(pidfd)
             self._process.kill()
             with trio.move_on_after(_KILL_TIMEOUT, shield=True):
                 await trio.lowlevel.wait_readable(pidfd)
             self._process.poll()
-        finally:
-            os.close(pidfd)
 
     def _close_record(self) -> None:
         if self._record != -1:

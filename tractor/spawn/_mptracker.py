@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -87,10 +88,11 @@ async def wait_gone(pid: int, *, kill: bool) -> bool:
     `kill`: end it by force where it does not end.
     """
     try:
-        pidfd = os.pidfd_open(pid)
+        file = io.FileIO(os.pidfd_open(pid), "r")
     except ProcessLookupError:
         return True
-    try:
+    with file:
+        pidfd = file.fileno()
         for patience in (_LEAVE_TIMEOUT, _KILL_TIMEOUT) if kill else (_LEAVE_TIMEOUT,):
             with trio.move_on_after(patience, shield=True):
                 await trio.lowlevel.wait_readable(pidfd)
@@ -100,5 +102,3 @@ async def wait_gone(pid: int, *, kill: bool) -> bool:
             if kill:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         return False
-    finally:
-        os.close(pidfd)
