@@ -176,7 +176,8 @@ async def a_burst_to_an_idle_receiver(portal: Portal) -> None:
             await stream.send("go")
             got: list[int] = []
             with trio.fail_after(2):
-                while not ctx._inbox._overflow or ctx._inbox._overflow[-1][0] != b"\xcd\x0b\xb7":
+                last = ctx.chan.codec.encode(count - 1)
+                while not ctx._inbox._overflow or ctx._inbox._overflow[-1][0] != last:
                     await trio.sleep(0.005)
             while len(got) < BUFFER_ITEMS + OVERFLOW_ITEMS:
                 got.append(await stream.receive())
