@@ -54,6 +54,15 @@ async def test_nonsense_is_refused(said: bytes, count: int) -> None:
             assert answer == b"" if not said else answer.startswith(REFUSED)
 
 
+async def test_a_server_whose_root_has_gone_meanwhile_ends_without_a_word() -> None:
+    """Ctrl-C while a program starts its first child: the prompt is back before the server is ready."""
+    async with open_server() as link:
+        assert link._process is not None
+        link.sock.shutdown(socket.SHUT_RDWR)
+        assert await trio.to_thread.run_sync(link._process.wait) == 0
+        assert os.pread(link._record, 1000, 0) == b""
+
+
 async def test_a_child_that_nobody_tells_anything_ends() -> None:
     """Such as one whose parent has changed its mind; its status is said all the same."""
     async with ready_server() as link:

@@ -239,7 +239,9 @@ def main(boot: dict[str, Any]) -> NoReturn:
     gc.collect()
     gc.freeze()
     gc.disable()
-    root.send(READY)
+    # Where nobody is left to read it, that is seen at once: an interrupt of the terminal may have ended the root meanwhile.
+    with suppress(BrokenPipeError):
+        root.send(READY)
     request = Server(root).run()
     be_child(*request, limits=limits)
 
