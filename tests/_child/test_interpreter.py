@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -69,20 +70,26 @@ def test_only_the_users_code_is_interrupted_in_order(what: str) -> None:
     assert not _is_in_user_code(thread.ident)
 
 
-def test_what_is_written_before_it_is_up_goes_to_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To stderr, and to whoever will report a failed boot; afterwards to stderr alone."""
+@pytest.mark.parametrize("ok", [True, False])
+def test_what_is_written_before_it_is_up_is_kept_back(
+    ok: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """For whoever reports a failed boot; where it does not fail it is written then. Who took the stream may go on using it."""
     terminal = io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)
-    reading, writing = os.pipe()
-    body = InterpreterBody("own", writing)
-    sys.stderr.write("hello\n")
-    assert not sys.stderr.isatty()
-    body.came_up(ok=True)
+    kept = tmp_path / "kept"
+    body = InterpreterBody("own", os.open(kept, os.O_RDWR | os.O_CREAT))
+    taken = sys.stderr
+    taken.write("hello\n")
+    assert not taken.isatty()
+    assert terminal.getvalue() == ""
+    assert kept.read_text() == "hello\n"
+    body.came_up(ok=ok)
     sys.stderr.write("later\n")
+    taken.write("still\n")
     assert sys.stderr is terminal
-    assert terminal.getvalue() == "hello\nlater\n"
-    assert os.read(reading, 100) == b"hello\n"
-    os.close(reading)
+    body.came_up(ok=False)
+    assert terminal.getvalue() == ("hello\n" if ok else "") + "later\nstill\n"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import TextIO
@@ -153,6 +152,8 @@ class InterpreterWarden(Warden):
                 self._in_loop(self._lift)
             tears = waited >= (TURN * 2 if hurry else _TEAR_AFTER)
             if tears or (not turned and _is_in_user_code(self._main)):
+                if count == 0 and not turned:
+                    log.warning("interrupting what keeps the loop from turning", extra={"pid": os.getpid()})
                 with self._lock:
                     if not self.is_finished:
                         _interrupt(self._main, KeyboardInterrupt)
@@ -197,7 +198,7 @@ class InterpreterBody:
         # Closed by `came_up`.
         self._copy = open(stderr, "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115
         self.refused: ImportError | None = None
-        sys.stderr = _Tee((self._terminal, self._copy))
+        sys.stderr = self._held = _Held(self._copy)
 
     def take_signals(self, actor: Actor, warden: Warden) -> None:
         """None come here: they are the process's."""
@@ -208,34 +209,34 @@ class InterpreterBody:
             self.refused = exc
         return self.refused is not None
 
-    def came_up(self, *, ok: bool) -> None:  # noqa: ARG002 - what was written has been seen in any case
-        """Nobody needs the beginning of stderr any more."""
-        sys.stderr = self._terminal
+    def came_up(self, *, ok: bool) -> None:
+        """Write to stderr from now on; what was written meanwhile goes there first, unless the boot has failed."""
+        if self._copy.closed:
+            return
+        self._copy.flush()
+        if ok and (size := os.fstat(self._copy.fileno()).st_size):
+            self._terminal.write(os.pread(self._copy.fileno(), size, 0).decode(errors="replace"))
+        sys.stderr = self._held.stream = self._terminal
         self._copy.close()
 
 
-class _Tee:
-    """A stream that writes to several."""
+class _Held:
+    """A stream that leads elsewhere later; handlers of the log may have taken it for good."""
 
-    def __init__(self, streams: Iterable[TextIO]) -> None:
-        self._streams = tuple(streams)
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
 
     def write(self, text: str) -> int:
-        for stream in self._streams:
-            with suppress(ValueError):
-                stream.write(text)
-        return len(text)
+        return self.stream.write(text)
 
     def flush(self) -> None:
-        for stream in self._streams:
-            with suppress(ValueError):
-                stream.flush()
+        self.stream.flush()
 
     def isatty(self) -> bool:
         return False
 
     def fileno(self) -> int:
-        return self._streams[0].fileno()
+        return self.stream.fileno()
 
 
 def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: str) -> None:
@@ -260,7 +261,7 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
         if body.refused is None and not warden.hung_up:
             traceback.print_exc()
     left = warden.end_threads()
-    body.came_up(ok=True)
+    body.came_up(ok=False)
     if body.refused is not None:
         status = f"{ANEW}{channel_fd} {lifeline.detach()} {body.refused}"
     else:
