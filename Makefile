@@ -14,11 +14,12 @@ PY := $(VENV)/bin/python
 # Set by some machines for all programs. Byte code makes every child start faster; the others change what is imported.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS
 
-.PHONY: help setup test stateful teardowns demo bench-quick soak lint clean
+.PHONY: help setup test test-all stateful teardowns demo bench-quick soak lint clean
 
 help:
 	@echo 'make demo         run the main job: a census of Python source by a tree of actors'
-	@echo 'make test         lint, types, layers, then all tests'
+	@echo 'make test         lint, types, layers, then all tests, on the backends trio, subint and forkserver'
+	@echo 'make test-all     that, the other ways to run actors, then make test on the other versions; an hour and more'
 	@echo 'make stateful     50,000 random programs for two actors, in minutes; ARGS="--seed N" plays one again'
 	@echo 'make teardowns    10,000 random ends of children of all kinds, in an hour; ARGS="--seed N" plays one again'
 	@echo 'make bench-quick  the main figures, beside bare floors, in under two minutes'
@@ -35,6 +36,10 @@ setup:
 
 test: setup
 	@scripts/check.sh $(VENV) test $(ARGS)
+
+test-all: setup
+	@scripts/check.sh $(VENV) all
+	@for version in $(filter-out $(VERSION),3.13 3.14 3.15); do $(MAKE) --no-print-directory test PYTHON=$$version ARGS= || exit 1; done
 
 stateful: setup
 	@$(PY) -m tests.stateful $(ARGS)

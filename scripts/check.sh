@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Usage: check.sh VENV lint|test [PYTEST-ARGUMENT...]
-# `lint` checks the source only; `test` does that and then runs the tests. The first failure ends it.
+# Usage: check.sh VENV lint|test|all [PYTEST-ARGUMENT...]
+# `lint` checks the source only; `test` does that and then runs the tests, on the backends that every change has to pass on;
+# `all` goes on with the others. The first failure ends it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,21 +29,51 @@ step 'types (mypy)' "$bin/mypy" --no-error-summary
 step 'layers (import-linter)' "$bin/lint-imports" --no-logo
 step 'news fragments' news
 
-if [[ $what == test ]]; then
-    # Not "$bin/pytest": that is a script, which every child would import as the main module of its parent, and pytest with it.
-    pytest=("$bin/python" -m pytest)
-    if (($#)); then
-        step 'tests (pytest)' "${pytest[@]}" "$@"
-    else
-        # Three on two cores: many tests wait for most of their time.
-        workers=(-n 3 --dist worksteal)
-        step 'tests, three at a time (pytest)' "${pytest[@]}" "${workers[@]}" -m 'not alone'
-        if "$bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
-            files=(tests/test_{context_stream_semantics,2way,inter_peer_cancellation,relayed_errors,remote_exc_relay,overruns}.py)
-            step 'contexts and streams of interpreters (pytest)' "${pytest[@]}" "${workers[@]}" --spawn-backend subint \
-                "${files[@]}" tests/discovery/test_stale.py
+# Not "$bin/pytest": that is a script, which every child would import as the main module of its parent, and pytest with it.
+pytest=("$bin/python" -m pytest)
+# Three on two cores: many tests wait for most of their time.
+workers=(-n 3 --dist worksteal)
+# What a session on another backend runs: the tests that the backend makes a difference to.
+elsewhere='not alone and not no_backend and not own_backend'
+
+# Stages beside that of the default backend, as: when | name | variables | arguments of pytest.
+# `test` and `all`: the target that runs it, `all` runs both; 3.14+: of these versions only.
+stages=(
+    'test 3.14+ | interpreters                   |                           | --spawn-backend subint'
+    'test 3.13+ | forks                          |                           | --spawn-backend forkserver'
+    'all  3.14+ | interpreters that share a lock | TRACTOR_SUBINT_GIL=shared | --spawn-backend subint'
+    'all  3.13+ | children that connect back     |                           | --child-link connect'
+)
+
+# has_version 3.14+: whether this Python is of that version or a later one.
+has_version() {
+    "$bin/python" -c "import sys; sys.exit(sys.version_info < tuple(map(int, sys.argv[1].rstrip('+').split('.'))))" "$1"
+}
+
+# run_stages WHEN: run the stages of a target.
+run_stages() {
+    local line when since name vars args
+    for line in "${stages[@]}"; do
+        IFS='|' read -r when name vars args <<<"$line"
+        read -r when since <<<"$when"
+        read -r name <<<"$name"
+        if [[ $when == "$1" ]] && has_version "$since"; then
+            # shellcheck disable=SC2086 - these are several words
+            step "tests of $name (pytest)" env $vars "${pytest[@]}" "${workers[@]}" -m "$elsewhere" $args
         fi
-        step 'tests that measure, one by one (pytest)' "${pytest[@]}" -m alone
-    fi
-fi
+    done
+}
+
+case $what in
+    test | all)
+        if (($#)); then
+            step 'tests (pytest)' "${pytest[@]}" "$@"
+        else
+            step 'tests, three at a time (pytest)' "${pytest[@]}" "${workers[@]}" -m 'not alone'
+            run_stages test
+            step 'tests that measure, one by one (pytest)' "${pytest[@]}" -m alone
+            if [[ $what == all ]]; then run_stages all; fi
+        fi
+        ;;
+esac
 printf '\nAll checks passed.\n'

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,12 +24,44 @@ if sys.version_info < (3, 14):
         "test_subint_ctrl_c.py",
     ]
 
+#: Folders and files of tests that start no actors by the session's backend: to run them on another one would show nothing.
+#: Those below them that do are named too. A wrong entry fails its tests; see `tractor.testing._backends`.
+DECLARED = {
+    "no_backend": """
+        _child bootstrap devx ipc msg runtime stateful trionics wire
+        _cli/test_main.py discovery/test_table.py
+        examples/test_census_analysis.py examples/test_census_job.py examples/test_census_report.py
+        supervise/test_errors.py supervise/test_lifecycle.py supervise/test_main.py supervise/test_mainmod.py
+        supervise/test_spec.py supervise/test_verdict.py
+        test_architecture.py test_bad_peers.py test_errors.py test_greedy_peers.py test_hooks.py test_ids.py test_log.py
+        test_lying_peers.py test_precedence.py test_typing.py
+        testing
+    """,
+    "own_backend": "spawn teardowns test_interpreter_links.py test_subint_cancellation.py",
+    "": """
+        _child/test_boot.py _child/test_mainmod.py ipc/test_sweep.py
+        runtime/test_context_facts.py runtime/test_failed_streams.py runtime/test_lifetime.py runtime/test_portal.py
+        runtime/test_real_processes.py runtime/test_refusal.py runtime/test_state.py testing/test_plugin.py
+    """,
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests that can be made a soak do."""
     parser.addoption(
         "--crowd", default="3,4,4", help="programs, actors of each, and seconds, of the crowd at one registry"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is declared above; what is said of a file goes before what is said of its folder."""
+    here = Path(__file__).parent
+    markers = {here / path: marker for marker, paths in DECLARED.items() for path in paths.split()}
+    for item in items:
+        marker = markers.get(item.path, markers.get(item.path.parent))
+        if marker:
+            item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 
 import pytest
 import trio
 
 import tractor
-from tests.programs import dialogues
+from tests.programs import bodies, dialogues
 from tractor import ContextCancelled, Portal, RemoteActorError, StreamOverrun
 from tractor.runtime._flow import WINDOW_ITEMS
 
@@ -123,7 +121,7 @@ async def test_a_slow_consumer_slows_the_source_behind_a_relay(transport: str) -
 
 async def consume(inner: tractor.ActorNursery, source: Portal, end: str) -> None:
     """Receive what a relay passes on from the source; then bring this to its end."""
-    middle = await inner.start_actor("middle", enable_modules=[dialogues.__name__])
+    middle = await inner.start_actor("middle", enable_modules=[dialogues.__name__, bodies.__name__])
     with trio.CancelScope() as scope:
         async with middle.open_context(dialogues.relay, name="source", count=10**9) as (ctx, _):
             async with ctx.open_stream() as stream:
@@ -136,8 +134,7 @@ async def consume(inner: tractor.ActorNursery, source: Portal, end: str) -> None
                     case "leave":
                         scope.cancel()
                     case "kill":
-                        assert middle.aid.pid is not None
-                        os.kill(middle.aid.pid, signal.SIGKILL)
+                        await bodies.slay(middle)
                 await trio.sleep_forever()
     await inner.cancel()
 
@@ -152,7 +149,7 @@ async def test_the_end_of_a_consumer_reaches_the_source_behind_a_relay(end: str,
                 await consume(inner, source, end)
         except tractor.ActorFailure as exc:
             assert end == "kill"
-            assert "killed by SIGKILL" in str(exc)  # noqa: PT017 - the other ends raise nothing
+            assert bodies.SLAIN in str(exc)  # noqa: PT017 - the other ends raise nothing
         with trio.fail_after(2):
             while await source.run(dialogues.count_served) > 1:
                 await trio.sleep(0.005)

@@ -29,7 +29,7 @@ WITHOUT_MIRROR = {
 }
 
 SKIPS = {"skip", "skipif", "xfail", "importorskip", "skip_backend"}
-DOCUMENT = re.compile(r"ai/conc-anal/[\w.-]+\.md")
+DOCUMENT = re.compile(r"(?:(?:ai/conc-anal|docs)/[\w.-]+\.md|ARCHITECTURE\.md)(?:#[\w-]+)?")
 TEST_ID = re.compile(r"(tests/[\w/]+\.py)(?:::\w+)*::(test_\w+)")
 
 
@@ -134,6 +134,7 @@ def find_skips(source: str) -> Iterator[tuple[int, str]]:
         "values = [pytest.param(1, marks=pytest.mark.xfail(strict=True))]",
         "pytestmark = [pytest.mark.skip]",
         "numpy = pytest.importorskip('numpy')",
+        "SHARED = pytest.mark.skip_backend('subint', see='docs/nowhere.md#at-all')",
     ],
 )
 def test_every_form_of_a_skip_is_seen(form: str) -> None:
@@ -142,13 +143,40 @@ def test_every_form_of_a_skip_is_seen(form: str) -> None:
     assert list(find_skips(f"text = {form!r}; reader.skip(3)")) == []
 
 
+def is_written(name: str) -> bool:
+    """Tell whether there is such a document, and in it the section that is named; those in `docs` are long."""
+    file, _, section = name.partition("#")
+    path = ROOT / file
+    if not path.is_file() or (not section and not file.startswith("ai/")):
+        return False
+    titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return not section or section in [
+        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("ai/conc-anal/subint_destroy_race.md", True),
+        ("ai/conc-anal/nothing_of_the_kind.md", False),
+        ("docs/interpreters.md", False),
+        ("docs/interpreters.md#the-end", True),
+        ("docs/interpreters.md#nothing-of-the-kind", False),
+    ],
+)
+def test_the_section_of_a_document_is_looked_for(name: str, written: bool) -> None:
+    """By the name that it has in links to it."""
+    assert is_written(name) is written
+
+
 def test_nothing_is_skipped_without_a_document() -> None:
-    """The reason of every skip and expected failure is a file that exists."""
+    """The reason of every skip and expected failure is a file that exists, or a section of one."""
     bad = []
     for path in TESTS:
         for line, text in find_skips(path.read_text()):
             documents = DOCUMENT.findall(text)
-            if not documents or not all((ROOT / name).is_file() for name in documents):
+            if not documents or not all(map(is_written, documents)):
                 bad.append(f"{relative(path)}:{line}: {text}")
     assert bad == []
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +11,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import tractor
-from tests.programs import losses
+from tests.kinds import OF_A_PROCESS
+from tests.programs import bodies, losses
 from tests.resident import open_pair
 from tractor import Context, Portal, TransportClosed
 
@@ -137,7 +136,7 @@ async def open_child(transport: str, failure: str) -> AsyncGenerator[Portal]:
     """Run a child that will fail in this way, without having been asked to end."""
     with pytest.raises(tractor.ActorFailure, match=failure):
         async with tractor.open_nursery(enable_transports=[transport]) as an:
-            yield await an.start_actor("child", enable_modules=[losses.__name__])
+            yield await an.start_actor("child", enable_modules=[losses.__name__, bodies.__name__])
             await trio.sleep_forever()
 
 
@@ -152,23 +151,23 @@ async def connected(portal: Portal, link: str) -> AsyncGenerator[Portal]:
     await router.channel.aclose()
 
 
-@pytest.mark.parametrize("state", ["idle", "deaf"])
+@pytest.mark.parametrize("state", ["idle", pytest.param("deaf", marks=OF_A_PROCESS)])
 @pytest.mark.parametrize("link", ["child", "stranger"])
 async def test_a_peer_that_is_killed(link: str, state: str, transport: str) -> None:
     """Its parent knows how it has ended; whoever else talks to it knows who it was."""
-    async with open_child(transport, "killed by SIGKILL") as child, connected(child, link) as portal:
-        pid = await child.run(losses.get_pid)
+    async with open_child(transport, bodies.SLAIN) as child, connected(child, link) as portal:
+        pid = child.aid.pid
 
         async def kill(nursery: trio.Nursery) -> None:
             if state == "deaf":
                 nursery.start_soon(ask, portal, losses.block, {})
                 await trio.sleep(0.02)
-            os.kill(pid, signal.SIGKILL)
+            await bodies.slay(child)
 
         for error in (await lose(portal, kill)).values():
             assert error.peer == f"child@{pid}"
             assert "closed by the peer" in str(error)
-            assert ("killed by SIGKILL" in str(error)) is (link == "child")
+            assert (bodies.SLAIN in str(error)) is (link == "child")
             assert (error.exit is not None) is (link == "child")
 
 
@@ -179,7 +178,7 @@ async def test_a_peer_that_closes_its_socket_and_lives(link: str, blocks: bool, 
         open_child(transport, "ended unasked|its channel broke") as child,
         connected(child, link) as portal,
     ):
-        pid = await child.run(losses.get_pid)
+        pid = child.aid.pid
 
         async def hang_up(nursery: trio.Nursery) -> None:
             nursery.start_soon(ask, portal, losses.hang_up, {"parent": link == "child", "blocks": blocks})
@@ -189,7 +188,7 @@ async def test_a_peer_that_closes_its_socket_and_lives(link: str, blocks: bool, 
             assert "closed by the peer" in str(error)
         if link == "stranger":
             await wait_served(child, 0)
-            os.kill(pid, signal.SIGKILL)
+            await bodies.slay(child)
 
 
 @pytest.mark.parametrize("link", ["child", "stranger"])
@@ -199,7 +198,7 @@ async def test_a_connection_that_is_closed_here(link: str, transport: str) -> No
         open_child(transport, "ended unasked|its channel broke") as child,
         connected(child, link) as portal,
     ):
-        pid = await child.run(losses.get_pid)
+        pid = child.aid.pid
 
         async def close(_: trio.Nursery) -> None:
             await portal.aclose()
@@ -211,7 +210,7 @@ async def test_a_connection_that_is_closed_here(link: str, transport: str) -> No
             assert "closed locally" in str(error)
         if link == "stranger":
             await wait_served(child, 0)
-            os.kill(pid, signal.SIGKILL)
+            await bodies.slay(child)
 
 
 @tractor.context

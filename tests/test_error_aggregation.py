@@ -12,7 +12,7 @@ import trio
 
 import tractor
 from tests.programs import actors, branches
-from tests.programs.watch import is_alive
+from tests.programs.bodies import is_there
 
 MODULES = [actors.__name__]
 
@@ -116,7 +116,7 @@ async def test_all_leaves_of_a_tree_fail(depth: int, open_nursery: OpenNursery) 
 # A daemon's function.
 
 
-@pytest.mark.parametrize("others", [actors.sleep_forever, actors.get_pid], ids=lambda func: func.__name__)
+@pytest.mark.parametrize("others", [actors.sleep_forever, actors.get_body], ids=lambda func: func.__name__)
 async def test_a_call_of_the_body_fails(others: Any, open_nursery: OpenNursery) -> None:
     """Its error leaves the body, bare, and ends three daemons and what runs beside them, or has run."""
     with pytest.raises(tractor.RemoteActorError) as caught:
@@ -127,7 +127,7 @@ async def test_a_call_of_the_body_fails(others: Any, open_nursery: OpenNursery) 
     assert boxes(caught.value, AssertionError)
     assert nursery.cancel_called
     assert not nursery.cancelled_caught
-    assert not any(is_alive(portal.aid.pid or 0) for portal in [*daemons, *beside])
+    assert not any(is_there(portal) for portal in [*daemons, *beside])
 
 
 # Interrupts.

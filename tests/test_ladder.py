@@ -9,6 +9,7 @@ import trio
 
 import tractor
 from tests.programs import actors
+from tests.programs.bodies import is_there
 from tests.programs.watch import is_alive
 
 # What is tested is how long it takes.
@@ -72,7 +73,7 @@ async def test_a_stubborn_child_does_not_keep_an_error(act: Any) -> None:
             began = trio.current_time()
             raise ValueError("mine")
     assert trio.current_time() - began < GRACE + FORCE
-    assert not is_alive(portal.aid.pid or 0)
+    assert not is_there(portal)
 
 
 @pytest.mark.parametrize("act", [actors.spin, actors.deaf], ids=lambda act: act.__name__)
@@ -85,7 +86,7 @@ async def test_a_timeout_around_a_stubborn_child(act: Any) -> None:
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert trio.current_time() - scope.deadline < GRACE + FORCE
-    assert not is_alive(portal.aid.pid or 0)
+    assert not is_there(portal)
 
 
 async def test_twenty_stubborn_children_take_no_longer_than_one() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +12,7 @@ import pytest
 import trio
 
 import tractor
+from tests.programs import bodies
 from tractor import Context, MsgStream, Portal, RemoteActorError, TransportClosed
 from tractor.runtime._flow import WINDOW_ITEMS
 
@@ -176,10 +175,9 @@ async def test_a_lost_actor_is_noticed_by_the_reader(transport: str) -> None:
     with trio.fail_after(20):
         with pytest.raises(tractor.ActorFailure) as info:
             async with tractor.open_nursery(enable_transports=[transport]) as an:
-                portal = await an.start_actor("streamer", enable_modules=[HERE])
+                portal = await an.start_actor("streamer", enable_modules=[HERE, bodies.__name__])
                 async with portal.open_stream_from(sequence, items=[1]) as stream:
                     assert await stream.receive() == 1
-                    assert portal.aid.pid is not None
-                    os.kill(portal.aid.pid, signal.SIGKILL)
+                    await bodies.slay(portal)
                     await stream.receive()
         assert isinstance(info.value.__cause__, TransportClosed)

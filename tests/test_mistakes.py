@@ -1,7 +1,6 @@
 """What a newcomer does wrong gets an answer that says what to do instead."""
 
 import functools
-import os
 import subprocess
 import sys
 import traceback
@@ -14,6 +13,7 @@ import pytest
 import trio
 
 import tractor
+from tests.programs import bodies
 
 SECONDS = 30
 
@@ -381,13 +381,15 @@ def test_a_script_need_not_be_called_py(tmp_path: Path) -> None:
 
 
 async def leave() -> None:
-    """End the process."""
-    os._exit(7)
+    """End the body."""
+    await bodies.die(7)
 
 
 async def test_the_error_of_a_child_says_nothing_of_the_cancelled_body() -> None:
     """What the body was doing is not among the reasons, and would be a page of trio's own lines."""
-    with pytest.raises(tractor.ActorFailure, match="it ended unasked: exit status 7") as caught:
+    with pytest.raises(
+        tractor.ActorFailure, match=f"it ended unasked: {bodies.death('exit status 7')}"
+    ) as caught:
         async with tractor.open_nursery() as an:
             portal = await an.start_actor("leaver", enable_modules=[__name__])
             with suppress(tractor.TransportClosed):

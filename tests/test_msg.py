@@ -9,6 +9,7 @@ import trio
 
 import tractor
 from tests.programs import plain
+from tests.programs.bodies import SHARED
 from tests.test_architecture import is_documented
 from tractor import msg
 
@@ -69,7 +70,8 @@ async def test_a_child_does_not_load_what_it_does_not_use(transport: str) -> Non
             async with portal.open_context(endpoint) as (ctx, _), ctx.open_stream() as stream:
                 await stream.send(5)
                 assert await stream.receive() == 5
-        assert await portal.run(plain.loaded) == []
+        # What stands in for msgspec needs it.
+        assert set(await portal.run(plain.loaded)) <= ({"_spec"} if SHARED else set())
         with pytest.raises(tractor.MsgTypeError):
             async with portal.open_context(plain.numbers) as (ctx, _), ctx.open_stream() as stream:
                 await stream.send("x")  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ SLEEPS = {
     "ipc/_uds.py": "before it tries again for a lock, or a listener whose queue is full",
     "runtime/_deadline.py": "until a deadline that is moved all the time comes near",
     "spawn/_interpreters.py": "a thread that takes an interpreter apart: before it looks again whether another one has ended",
+    "spawn/_mp.py": "until a start that blocks a thread takes too long, and before it is given up again",
     "spawn/_subint.py": "half a millisecond, for a thread that has said its last word to have ended",
     "supervise/_verdict.py": "a few milliseconds, to see whether a child whose channel broke is dying",
 }

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import tractor
+from tests.kinds import OF_A_PROCESS
 from tests.programs import linked
 from tests.shared import named
 from tractor import ActorFailure, ContextCancelled, RemoteActorError
@@ -90,7 +91,7 @@ async def test_any_actor_may_cancel_any_other(transport: str, who: str) -> None:
         assert trio.current_time() - began < 0.4
 
 
-@named("how", "interrupt", "exit", "signal")
+@pytest.mark.parametrize("how", ["interrupt", "exit", pytest.param("signal", marks=OF_A_PROCESS)])
 async def test_an_endpoint_that_ends_its_actor(transport: str, how: str) -> None:
     """The opener is told of the exit, or of the signal as a cancellation by that actor; the nursery learns why it ended.
 

@@ -27,6 +27,7 @@ import pexpect
 import pytest
 
 import tractor
+from tests.kinds import OF_A_PROCESS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -144,7 +145,12 @@ def run(program: Program, directory: Path) -> tuple[str, int]:
 
 
 EVERY_PROGRAM = [
-    pytest.param(program, id=f"{document.stem}-{program.name}")
+    pytest.param(
+        program,
+        id=f"{document.stem}-{program.name}",
+        # It shows the end of a process.
+        marks=[OF_A_PROCESS] if program.name == "killed.py" else [],
+    )
     for document in DOCUMENTS
     for program in programs(document)
 ]
@@ -191,7 +197,12 @@ def test_only_what_varies_is_not_compared(shown: str, output: str, matches: bool
 def test_every_block_follows_the_rules(document: Path) -> None:
     """No block escapes: it is run, it compiles, its targets exist, or it says that it is text."""
     targets = set(TARGET.findall((ROOT / "Makefile").read_text()))
-    steps = set(re.findall(r"^ *step '([^']+)'", (ROOT / "scripts" / "check.sh").read_text(), re.MULTILINE))
+    script = (ROOT / "scripts" / "check.sh").read_text()
+    steps = set(re.findall(r"^ *step '([^']+)'", script, re.MULTILINE))
+    steps |= {
+        f"tests of {name} (pytest)"
+        for name in re.findall(r"^    '\w+ +\S+ \| (.+?) *\|", script, re.MULTILINE)
+    }
     sources = {program.source for program in programs(document)}
     for block in blocks(document):
         where = f"{document.name}:{block.line}"

@@ -12,7 +12,7 @@ import trio
 
 import tractor
 from tests.programs import raisers
-from tests.programs.raisers import fail, fail_in_context, fail_when_cancelled, get_pid
+from tests.programs.raisers import fail, fail_in_context, fail_when_cancelled, get_body
 from tractor import ActorFailure, Exit, ModuleNotExposed, Portal, RemoteActorError, TransportClosed
 from tractor.msg import _errtypes
 
@@ -36,7 +36,7 @@ RELAYED: dict[str, type[BaseException] | None] = {
 }
 #: What is wrong with a request before anything has been run: function, arguments, type and text.
 REFUSED: dict[str, tuple[str, str, dict[str, Any], type[BaseException], str]] = {
-    "unknown argument": (MODULE, "get_pid", {"no_such": 1}, TypeError, "no_such"),
+    "unknown argument": (MODULE, "get_body", {"no_such": 1}, TypeError, "no_such"),
     "missing argument": (MODULE, "fail", {}, TypeError, "how"),
     "no such function": (MODULE, "no_such", {}, AttributeError, "no_such"),
     "no async function": (MODULE, "plain", {}, TypeError, "must be an async function!"),
@@ -81,7 +81,7 @@ async def test_what_is_relayed(transport: str, monkeypatch: pytest.MonkeyPatch) 
     """Every error, from every kind of request; the connection and the actor live."""
     monkeypatch.setattr(_errtypes, "_registered", {})
     async with open_child(transport) as (portal, dialled):
-        pid = await portal.run(get_pid)
+        body = await portal.run(get_body)
         for how, boxed_type in RELAYED.items():
             # An endpoint that has a result must have started.
             for way in ("call", "late") if how == "result" else ("call", "early", "late"):
@@ -90,7 +90,7 @@ async def test_what_is_relayed(transport: str, monkeypatch: pytest.MonkeyPatch) 
                 assert error.src_uid == portal.aid.uid
                 assert not error.is_inception()
                 assert error.tb_str
-                assert await dialled.run(get_pid) == pid
+                assert await dialled.run(get_body) == body
         assert (await ask(dialled, "base exception", "call")).boxed_type_str == "Odd"
         leaked = await ask(dialled, "leaked in a group", "call")
         assert [member.src_type_str for member in leaked.members] == ["Cancelled", "OSError"]
@@ -99,19 +99,19 @@ async def test_what_is_relayed(transport: str, monkeypatch: pytest.MonkeyPatch) 
 async def test_what_is_refused(transport: str) -> None:
     """Before it is run, with the error that says what to do; the connection and the actor live."""
     async with open_child(transport) as (portal, dialled):
-        pid = await portal.run(get_pid)
+        body = await portal.run(get_body)
         for what, (module, name, kwargs, boxed_type, text) in REFUSED.items():
             with pytest.raises(RemoteActorError) as info:
                 await dialled.run_from_ns(module, name, **kwargs)
             assert info.value.boxed_type is boxed_type, what
             assert text in info.value.message, what
-            assert await dialled.run(get_pid) == pid
+            assert await dialled.run(get_body) == body
         with pytest.raises(RemoteActorError) as info:
             wrong: dict[str, Any] = {"no_such": 1}
             async with dialled.open_context(fail_in_context, **wrong):
                 pytest.fail("entered")
         assert info.value.boxed_type is TypeError
-        assert await dialled.run(get_pid) == pid
+        assert await dialled.run(get_body) == body
 
 
 @pytest.mark.parametrize("way", ["call", "late"])
@@ -139,7 +139,7 @@ async def test_an_error_that_nobody_hears(transport: str, tmp_path: Path) -> Non
     """Its caller has hung up: that is no error of the actor's, and nobody else's."""
     mark = tmp_path / "mark"
     async with open_child(transport) as (portal, dialled):
-        pid = await portal.run(get_pid)
+        body = await portal.run(get_body)
         async with trio.open_nursery() as nursery:
 
             async def call() -> None:
@@ -147,9 +147,9 @@ async def test_an_error_that_nobody_hears(transport: str, tmp_path: Path) -> Non
                     await dialled.run(fail_when_cancelled, path=str(mark))
 
             nursery.start_soon(call)
-            assert await dialled.run(get_pid) == pid
+            assert await dialled.run(get_body) == body
             await dialled.aclose()
         with trio.fail_after(SOON):
             while not mark.exists():
                 await trio.sleep(0.01)
-        assert await portal.run(get_pid) == pid
+        assert await portal.run(get_body) == body

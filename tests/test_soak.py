@@ -2,14 +2,14 @@
 
 import os
 import re
-import signal
 from pathlib import Path
 
 import pytest
 import trio
 
 import tractor
-from tests.programs import actors
+from tests.programs import actors, bodies
+from tests.programs.bodies import SHARED, SLAIN, slay
 from tractor.testing import _procs
 
 #: Rounds in all: over both transports and both ways for a child to reach its parent.
@@ -30,10 +30,12 @@ async def play(ending: str, number: int) -> str:
                 portal = await nursery.run_in_actor(actors.add, name=f"round{number}", a=number, b=1)
                 assert await portal.wait_for_result() == number + 1
                 return ""
-            portal = await nursery.start_actor(f"round{number}", enable_modules=[actors.__name__])
+            portal = await nursery.start_actor(
+                f"round{number}", enable_modules=[actors.__name__, bodies.__name__]
+            )
             assert await portal.run(actors.add, a=number, b=1) == number + 1
-            async with portal.open_context(actors.wait_ctx) as (ctx, pid):
-                assert pid == portal.aid.pid
+            async with portal.open_context(actors.wait_ctx) as (ctx, body):
+                assert body == portal.aid.pid or SHARED
                 await ctx.cancel()
             await end(ending, nursery, portal)
     except (tractor.RemoteActorError, tractor.ActorFailure) as exc:
@@ -56,13 +58,12 @@ async def end(ending: str, nursery: tractor.ActorNursery, portal: tractor.Portal
         case "fail":
             await portal.run(actors.fail)
         case "kill":
-            assert portal.aid.pid is not None
-            os.kill(portal.aid.pid, signal.SIGKILL)
+            await slay(portal)
             await trio.sleep_forever()
 
 
 #: The errors that these leave with; the others leave with none.
-EXPECTED = {"fail": r"RemoteActorError: .*AssertionError", "kill": r"ActorFailure: .*killed by SIGKILL"}
+EXPECTED = {"fail": r"RemoteActorError: .*AssertionError", "kill": f"ActorFailure: .*{SLAIN}"}
 
 
 def count_own() -> tuple[int, int]:
@@ -73,12 +74,12 @@ def count_own() -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("link", ["inherit", "connect"])
-def test_no_round_differs_from_the_others(
-    link: str, transport: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_no_round_differs_from_the_others(link: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of them here; behind them this process is as it was after a first."""
     monkeypatch.setenv("TRACTOR_CHILD_LINK", link)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    place = Path(os.environ["XDG_RUNTIME_DIR"], f"{link}-{transport}")
+    place.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
     numbers = iter(range(ROUNDS // 4))
     played: list[int] = []
 
@@ -107,4 +108,4 @@ def test_no_round_differs_from_the_others(
 
     trio.run(main)
     assert sorted(played) == list(range(ROUNDS // 4))
-    assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []
+    assert [path for path in place.rglob("*") if path.is_socket()] == []

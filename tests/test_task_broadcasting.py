@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 import trio
 
 import tractor
+from tests.programs import bodies
 from tractor import Context, MsgStream, Portal
 from tractor.trionics import Lagged, gather_contexts, maybe_open_context
 
@@ -54,7 +53,7 @@ async def subscribed(source: Portal, items: int = 100) -> AsyncGenerator[Any]:
 
 
 @tractor.context
-async def relay(ctx: Context) -> int:
+async def relay(ctx: Context) -> str:
     """Pass on what the source sends until there are a hundred; all requests of this kind share one stream."""
     async with tractor.wait_for_actor("source") as source, subscribed(source) as receiver:
         await ctx.started()
@@ -64,7 +63,7 @@ async def relay(ctx: Context) -> int:
             for n in range(100):
                 assert await receiver.receive() == n
                 await stream.send(n)
-    return os.getpid()
+    return tractor.current_actor().aid.uuid
 
 
 @asynccontextmanager
@@ -144,7 +143,7 @@ async def test_requests_of_one_actor_share_a_stream_to_another(transport: str) -
                 await streams[0].send("begin")
                 for stream in streams:
                     assert [item async for item in stream] == list(range(100))
-            assert {await ctx.wait_for_result() for ctx, _ in opened} == {hub.aid.pid}
+            assert {await ctx.wait_for_result() for ctx, _ in opened} == {hub.aid.uuid}
         assert await hub.run(counts) == {"opened": 1, "closed": 1}
 
 
@@ -162,10 +161,9 @@ async def test_the_end_of_the_source_reaches_all_tasks(transport: str) -> None:
 
     with trio.fail_after(20), pytest.raises(tractor.ActorFailure):
         async with tractor.open_nursery(enable_transports=[transport]) as an:
-            source = await an.start_actor("source", enable_modules=[HERE])
+            source = await an.start_actor("source", enable_modules=[HERE, bodies.__name__])
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
                     await nursery.start(consume, source)
-                assert source.aid.pid is not None
-                os.kill(source.aid.pid, signal.SIGKILL)
+                await bodies.slay(source)
     assert ended == [True] * 3

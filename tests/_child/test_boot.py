@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import tractor
+from tests.kinds import FRESH, OF_A_PROCESS
 from tests.programs import actors
 from tests.spawn.test_backend import SOON, make_spec, open_child
 from tractor._errors import Exit
@@ -129,6 +130,7 @@ async def test_what_was_written_before_it_was_up_is_passed_on(
     assert capfd.readouterr().err == "late\n"
 
 
+@OF_A_PROCESS
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_to_one_child_ends_it_in_order(number: signal.Signals, tmp_path: Path) -> None:
     """What it is doing is cancelled and cleans up; to its parent it is a failure that says which signal it was."""
@@ -152,6 +154,7 @@ async def test_a_signal_to_one_child_ends_it_in_order(number: signal.Signals, tm
     assert "interrupted" in str(caught.value)
 
 
+@OF_A_PROCESS
 async def test_ctrl_c_is_left_to_the_root() -> None:
     """A terminal interrupts every process at once: a child that the root then ends has not died of it."""
     async with tractor.open_nursery() as nursery:
@@ -163,6 +166,7 @@ async def test_ctrl_c_is_left_to_the_root() -> None:
         await nursery.cancel()
 
 
+@OF_A_PROCESS
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_before_it_is_up_ends_it_too(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -178,6 +182,8 @@ async def test_a_signal_before_it_is_up_ends_it_too(
     assert capfd.readouterr().err == ""
 
 
+@FRESH
+@OF_A_PROCESS
 async def test_an_interrupt_during_the_imports_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

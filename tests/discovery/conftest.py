@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 import trio
 
+from tests.programs import bodies
+from tractor.ipc._rtdir import get_rt_dir
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -96,6 +99,10 @@ async def open_program(*args: str) -> AsyncGenerator[Program]:
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     await stream.aclose()
+        if bodies.SHARED and process.returncode:
+            # As the next who listens does, a while after a process was killed with all its actors; see tests/ipc/test_sweep.py.
+            for path in get_rt_dir().glob(f"*@{process.pid}.sock"):
+                path.unlink()
 
 
 @pytest.fixture

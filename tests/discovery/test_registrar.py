@@ -1,7 +1,5 @@
 """The registrar: how entries appear, how they go, and what its methods answer."""
 
-import os
-import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +8,8 @@ import pytest
 import trio
 
 import tractor
-from tests.programs import seekers
+from tests.programs import bodies, seekers
+from tests.programs.bodies import SLAIN, slay
 from tests.resident import join, open_resident
 from tractor import ActorFailure, ModuleNotExposed, RemoteActorError, TransportClosed
 from tractor.discovery._api import LocalPortal
@@ -19,7 +18,7 @@ from tractor.discovery._registrar import Registrar, become_registrar
 from tractor.ipc._addr import get_address_cls
 from tractor.runtime._portal import Portal
 
-MODULES = [seekers.__name__]
+MODULES = [seekers.__name__, bodies.__name__]
 X, Y = "/ip4/127.0.0.1/tcp/1001", "/ip4/127.0.0.1/tcp/1002"
 
 #: The two ways to a registrar's methods.
@@ -189,8 +188,7 @@ async def test_a_killed_child_is_unregistered() -> None:
         with pytest.raises(ActorFailure):
             async with tractor.open_nursery() as nursery:
                 portal = await nursery.start_actor("kid", enable_modules=MODULES)
-                assert portal.aid.pid is not None
-                os.kill(portal.aid.pid, signal.SIGKILL)
+                await slay(portal)
                 try:
                     await trio.sleep_forever()
                 finally:
@@ -216,10 +214,10 @@ async def test_a_killed_actor_takes_the_entries_of_its_children_along() -> None:
         with pytest.raises((ActorFailure, BaseExceptionGroup)):
             async with tractor.open_nursery() as nursery:
                 portal = await nursery.start_actor("mid", enable_modules=MODULES)
-                with pytest.raises(TransportClosed, match="killed by SIGKILL"):
-                    async with portal.open_context(seekers.keep_child, name="leaf") as (_, pids):
+                with pytest.raises(TransportClosed, match=SLAIN):
+                    async with portal.open_context(seekers.keep_child, name="leaf") as (_, _):
                         assert names(root) == ["root", "mid", "leaf"]
-                        os.kill(pids[0], signal.SIGKILL)
+                        await slay(portal)
                         await trio.sleep_forever()
         await wait_for_names(root, ["root"])
 

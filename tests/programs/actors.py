@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import trio
 
 import tractor
+from tests.programs import bodies
 from tractor.ipc._transport import SocketTransport
 
 
@@ -23,9 +24,14 @@ async def add(a: int, b: int) -> int:
     return a + b
 
 
-async def get_pid() -> int:
-    """Return the pid this runs in."""
-    return os.getpid()
+async def get_body() -> int:
+    """Return the body this runs in: the pid of a process."""
+    return bodies.find_body()
+
+
+async def kill_self() -> None:
+    """End this body by SIGKILL, or what is nearest to that."""
+    await bodies.kill_self()
 
 
 async def describe() -> dict[str, Any]:
@@ -34,6 +40,7 @@ async def describe() -> dict[str, Any]:
     return {
         "name": actor.name,
         "pid": os.getpid(),
+        "body": bodies.find_body(),
         "root": tractor.is_root_process(),
         "cwd": os.getcwd(),
         "loglevel": actor.loglevel,
@@ -88,6 +95,14 @@ async def sleep_for(seconds: float) -> float:
     return seconds
 
 
+async def wait_for_file(path: str) -> float:
+    """Return when there is such a file, with the seconds that took."""
+    began = trio.current_time()
+    while not os.path.exists(path):
+        await trio.sleep(0.01)
+    return trio.current_time() - began
+
+
 async def sleep_forever() -> NoReturn:
     """Wait in order."""
     await trio.sleep_forever()
@@ -96,7 +111,7 @@ async def sleep_forever() -> NoReturn:
 
 async def block(seconds: float = 60.0) -> None:
     """Sleep in C code: the loop does not turn."""
-    time.sleep(seconds)
+    bodies.block(seconds)
 
 
 async def break_channel() -> None:
@@ -104,7 +119,7 @@ async def break_channel() -> None:
     channel = tractor.current_actor().get_parent().chan
     assert isinstance(channel.transport, SocketTransport)
     channel.transport._sock.shutdown(socket.SHUT_RDWR)
-    time.sleep(60)
+    bodies.block()
 
 
 async def spin() -> NoReturn:
@@ -120,7 +135,9 @@ async def shielded() -> None:
 
 
 async def deaf() -> None:
-    """Ignore every polite signal and sleep in C code."""
+    """Ignore every polite signal and sleep in C code; where no signal comes, ignore what comes instead."""
+    if bodies.is_interpreter():
+        await swallow()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     deadline = time.monotonic() + 60
@@ -139,12 +156,12 @@ async def swallow() -> None:
 
 async def hold_exit() -> None:
     """Leave a thread that keeps the interpreter from ending, then return."""
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=bodies.block).start()
 
 
 async def exit_hard(code: int) -> NoReturn:
-    """End the process without any clean-up."""
-    os._exit(code)
+    """End the body without any clean-up; the status is 1 where there can be no other."""
+    await bodies.die(code)
 
 
 async def exit_softly(code: int) -> NoReturn:
@@ -158,7 +175,9 @@ async def interrupt_self() -> NoReturn:
 
 
 async def send_signal(number: int) -> None:
-    """Send a signal to this very process, then wait in order."""
+    """Send a signal to this very process, then wait in order; an interpreter, which none can reach, dies at once."""
+    if bodies.is_interpreter():
+        await bodies.die()
     os.kill(os.getpid(), number)
     await trio.sleep_forever()
 
@@ -179,7 +198,8 @@ async def spoil_the_end(how: str) -> None:
     if how == "raise":
         stack.callback(_raise_error)
     elif how == "exit":
-        stack.callback(os._exit, 3)
+        leave: Any = sys.exit if bodies.is_interpreter() else os._exit
+        stack.callback(leave, 3)
     elif how == "signal":
         stack.callback(os.kill, os.getpid(), signal.SIGSEGV)
     else:
@@ -198,9 +218,9 @@ async def clean_up_slowly(path: str, seconds: float) -> None:
 
 
 async def nest(depth: int, target: str, path: str) -> None:
-    """Run `target` (a function of this module) `depth` levels further down; append each level's pid to a file."""
+    """Run `target` (a function of this module) `depth` levels further down; append each level's body to a file."""
     with open(path, "a") as file:
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{bodies.find_body()}\n")
     if depth == 0:
         await globals()[target]()
         return
@@ -210,18 +230,18 @@ async def nest(depth: int, target: str, path: str) -> None:
 
 
 async def spawn_and_leave() -> list[int]:
-    """Start two children of this actor, use them and end them; return their pids."""
+    """Start two children of this actor, use them and end them; return their bodies."""
     async with tractor.open_nursery() as nursery:
         portals = [await nursery.start_actor(f"kid{i}", enable_modules=[__name__]) for i in range(2)]
-        pids = [await portal.run(get_pid) for portal in portals]
+        found = [await portal.run(get_body) for portal in portals]
         await nursery.cancel()
-    return pids
+    return found
 
 
 @tractor.context
 async def wait_ctx(ctx: tractor.Context) -> NoReturn:
     """Start, then wait in order."""
-    await ctx.started(os.getpid())
+    await ctx.started(bodies.find_body())
     await trio.sleep_forever()
     raise AssertionError("unreachable")
 
@@ -229,26 +249,20 @@ async def wait_ctx(ctx: tractor.Context) -> NoReturn:
 @tractor.context
 async def block_ctx(ctx: tractor.Context) -> None:
     """Start, then block the loop."""
-    await ctx.started(os.getpid())
+    await ctx.started(bodies.find_body())
     await trio.sleep(0.05)
-    time.sleep(60)
+    bodies.block()
 
 
 @tractor.context
 async def pour(ctx: tractor.Context) -> None:
     """Stream numbers until ended."""
-    await ctx.started(os.getpid())
+    await ctx.started(bodies.find_body())
     async with ctx.open_stream(backpressure=True) as stream:
         number = 0
         while True:
             await stream.send(number)
             number += 1
-
-
-async def kill_self() -> None:
-    """End this process by SIGKILL."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    await trio.sleep_forever()
 
 
 async def clean_up_shielded(path: str) -> None:

@@ -1,12 +1,9 @@
 """Actors with children of their own that are slow to let go of them."""
 
-import os
-import time
-
 import trio
 
 import tractor
-from tests.programs import actors
+from tests.programs import actors, bodies
 
 
 @tractor.context
@@ -72,13 +69,13 @@ async def block_below(path: str, seconds: float) -> None:
 async def note_and_block(path: str, seconds: float) -> None:
     """Make a file, then sleep in C code: the loop does not turn."""
     write_line(path, "blocked")
-    time.sleep(seconds)
+    bodies.block(seconds)
 
 
 async def hold_stuck(
     nursery: tractor.ActorNursery, number: int, depth: int, path: str, grace: float = 1.0
 ) -> None:
-    """Hold a chain of `depth` further actors whose last one blocks; each writes its pid to a file."""
+    """Hold a chain of `depth` further actors whose last one blocks; each writes its body to a file."""
     portal = await nursery.start_actor(f"level{depth}-{number}", enable_modules=[__name__])
     async with portal.open_context(be_stuck, depth=depth, path=path, grace=grace):
         await trio.sleep_forever()
@@ -88,9 +85,9 @@ async def hold_stuck(
 async def be_stuck(ctx: tractor.Context, depth: int, path: str, grace: float) -> None:
     """Be one of the actors of `hold_stuck`."""
     await ctx.started()
-    write_line(path, str(os.getpid()))
+    write_line(path, str(bodies.find_body()))
     if depth == 0:
-        time.sleep(60)
+        bodies.block()
     async with tractor.open_nursery(grace=grace) as nursery:
         await hold_stuck(nursery, 0, depth - 1, path, grace)
 

@@ -7,9 +7,7 @@ it looks up actors of all programs and calls them: a portal to an actor that doe
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +15,9 @@ from collections.abc import Callable
 import trio
 
 import tractor
+from tests.programs import bodies
 
-MODULES = ["tests.programs.crowd"]
+MODULES = ["tests.programs.crowd", bodies.__name__]
 
 
 async def tell_uuid() -> str:
@@ -61,8 +60,7 @@ class Program:
                     self.counts["started"] += 1
                     await trio.sleep(self.random.uniform(0.5, self.lifetime))
                     if self.random.random() < 0.5:
-                        assert portal.aid.pid is not None
-                        os.kill(portal.aid.pid, signal.SIGKILL)
+                        await bodies.slay(portal)
                         self.counts["killed"] += 1
                         await trio.sleep_forever()
                     await nursery.cancel()

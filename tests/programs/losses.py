@@ -1,19 +1,13 @@
 """What the peer at the other end of a connection does that is going to be lost."""
 
-import os
 import socket
-import time
 from typing import NoReturn
 
 import trio
 
 import tractor
+from tests.programs import bodies
 from tractor.ipc._transport import SocketTransport
-
-
-async def get_pid() -> int:
-    """Return the process this runs in."""
-    return os.getpid()
 
 
 async def hang() -> NoReturn:
@@ -45,7 +39,7 @@ async def goes_on(ctx: tractor.Context) -> None:
 
 async def block(seconds: float = 60.0) -> None:
     """Read nothing any more: the loop does not turn."""
-    time.sleep(seconds)
+    bodies.block(seconds)
 
 
 async def hang_up(parent: bool, blocks: bool) -> None:
@@ -60,7 +54,7 @@ async def hang_up(parent: bool, blocks: bool) -> None:
             if (router is actor.parent) is parent and isinstance(transport, SocketTransport):
                 transport._sock.shutdown(socket.SHUT_RDWR)
     if blocks:
-        time.sleep(60)
+        bodies.block()
 
 
 async def count_served() -> int:

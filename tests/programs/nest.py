@@ -8,11 +8,11 @@ WHAT is what goes on in it: `sleep`, `block` (the deepest one never checkpoints)
 
 import os
 import sys
-import time
 
 import trio
 
 import tractor
+from tests.programs import bodies
 from tests.programs.watch import note
 
 DEPTH = 3
@@ -27,7 +27,7 @@ async def level(ctx: tractor.Context, report: str, what: str, depth: int) -> Non
     if depth == 0:
         await ctx.started()
         if what == "block":
-            time.sleep(60)
+            bodies.block()
         await serve(ctx, what)
         return
     async with tractor.open_nursery() as nursery:
@@ -35,7 +35,7 @@ async def level(ctx: tractor.Context, report: str, what: str, depth: int) -> Non
         async with portal.open_context(level, report=report, what=what, depth=depth - 1):
             await ctx.started()
             if what == "stuck" and depth == DEPTH - 1:
-                time.sleep(60)
+                bodies.block()
             await serve(ctx, what)
 
 

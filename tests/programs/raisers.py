@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import trio
 
 import tractor
+from tests.programs import bodies
 
 
 class Odd(BaseException):
     """No `Exception`, and nothing that anybody knows."""
 
 
-async def get_pid() -> int:
+async def get_body() -> int:
     """Live."""
-    return os.getpid()
+    return bodies.find_body()
 
 
 async def fail(how: str) -> Any:

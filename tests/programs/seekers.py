@@ -1,6 +1,5 @@
 """Functions that the tests of discovery run in other actors."""
 
-import os
 from typing import NoReturn
 
 import trio
@@ -73,10 +72,10 @@ async def ask_by_way_of_root() -> list[str]:
 
 @tractor.context
 async def keep_child(ctx: tractor.Context, name: str) -> NoReturn:
-    """Start a child of this actor, hand out both pids, and wait."""
+    """Start a child of this actor, say so, and wait."""
     async with tractor.open_nursery() as nursery:
-        portal = await nursery.start_actor(name, enable_modules=[__name__])
-        await ctx.started([os.getpid(), portal.aid.pid])
+        await nursery.start_actor(name, enable_modules=[__name__])
+        await ctx.started()
         await trio.sleep_forever()
     raise AssertionError("unreachable")
 

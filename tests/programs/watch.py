@@ -63,7 +63,8 @@ class Tree:
 
     def __init__(self, folder: Path, script: str, *args: str, **env: str) -> None:
         self.mark = f"{os.getpid()}-{time.monotonic_ns()}"
-        self.runtime_dir = folder / "run"
+        # Not below `folder`, whose path may leave no room for the names of sockets; the session removes it.
+        self.runtime_dir = Path(os.environ["XDG_RUNTIME_DIR"], f"tree-{time.monotonic_ns()}")
         self.runtime_dir.mkdir()
         self.stderr = folder / "stderr"
         self._report = folder / "report"

@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import tractor
+from tests.kinds import OF_A_PROCESS
 from tests.resident import join, open_pair, open_resident, run_fast
 from tractor import ContextCancelled, InternalError, RemoteActorError, TransportClosed
 from tractor.ipc._addr import TCPAddress, get_address_cls
@@ -130,7 +131,10 @@ async def test_one_callback_that_fails_does_not_keep_others_from_running(
     assert actor.bye.detail == "ValueError: in a callback"
 
 
-@pytest.mark.parametrize("how", ["returns", "is cancelled", "exits", "gets SIGINT", "gets SIGTERM"])
+SIGNALS = [pytest.param(f"gets {name}", marks=OF_A_PROCESS) for name in ("SIGINT", "SIGTERM")]
+
+
+@pytest.mark.parametrize("how", ["returns", "is cancelled", "exits", *SIGNALS])
 async def test_the_lifetime_stack_of_a_real_child_is_closed(transport: str, how: str, tmp_path: Path) -> None:
     """On every path that leaves Python a chance."""
     path = tmp_path / "left"

@@ -12,6 +12,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import tractor
+from tests.kinds import OF_A_PROCESS
+from tests.programs import bodies
+from tests.programs.bodies import BY_FORCE, LOST, SLAIN, slay
 from tests.resident import open_pair, open_resident, run_fast
 from tractor import ActorFailure, ActorTooSlowError, Context, ModuleNotExposed, NoResult, RemoteActorError
 from tractor.ipc._mem import memory_transport_pair
@@ -49,7 +52,7 @@ async def sleep(seconds: float) -> None:
 
 async def busy(seconds: float) -> None:
     """Keep the whole actor busy."""
-    time.sleep(seconds)
+    bodies.block(seconds)
 
 
 async def shielded(seconds: float) -> None:
@@ -337,19 +340,19 @@ def test_a_peer_that_does_not_read_cannot_hold_us_up() -> None:
 
 async def test_a_child_that_was_killed_is_known_to_be_gone(transport: str) -> None:
     """Whoever waits on it is told at once, and asking it to end takes no time."""
-    with pytest.raises(ActorFailure, match=r"'child' .*killed by SIGKILL"):
+    with pytest.raises(ActorFailure, match=rf"'child' .*{SLAIN}"):
         async with tractor.open_nursery(enable_transports=[transport]) as an:
-            portal = await an.start_actor("child", enable_modules=[HERE])
+            portal = await an.start_actor("child", enable_modules=[HERE, bodies.__name__])
             with trio.fail_after(2), trio.CancelScope(shield=True):
-                os.kill(await portal.run(getpid), signal.SIGKILL)
-                with pytest.raises(tractor.TransportClosed, match=r"child@.*killed by SIGKILL"):
+                await slay(portal)
+                with pytest.raises(tractor.TransportClosed, match=rf"child@.*{SLAIN}"):
                     await portal.run(sleep, seconds=30)
                 begin = time.monotonic()
                 assert await portal.cancel_actor() is False
                 assert time.monotonic() - begin < 0.1
 
 
-@pytest.mark.parametrize("state", ["stopped", "busy"])
+@pytest.mark.parametrize("state", [pytest.param("stopped", marks=OF_A_PROCESS), "busy"])
 async def test_a_child_that_cannot_answer_costs_the_timeout(transport: str, state: str) -> None:
     """Not a moment more, whether its process or only its loop stands still."""
     async with tractor.open_nursery(enable_transports=[transport], grace=0.1) as an:
@@ -369,5 +372,5 @@ async def test_a_child_that_cannot_answer_costs_the_timeout(transport: str, stat
 
 async def ignore_end(portal: Portal) -> None:
     """Call what never answers; the end of the child ends it."""
-    with pytest.raises(tractor.TransportClosed, match="child@"):
+    with pytest.raises(LOST, match=f"child@|{BY_FORCE}"):
         await portal.run(busy, seconds=30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,8 @@ import pytest
 import trio
 
 import tractor
+from tests.programs import bodies
+from tests.programs.bodies import SLAIN, find_body, slay
 from tractor import Context, ContextCancelled, Portal, RemoteActorError, StreamOverrun, TransportClosed
 
 HERE = __name__
@@ -27,11 +28,6 @@ async def fail() -> None:
     raise ValueError("over there")
 
 
-async def getpid() -> int:
-    """Return the process this runs in."""
-    return os.getpid()
-
-
 async def hang(path: str) -> None:
     """Sleep until cancelled, then leave a file."""
     try:
@@ -44,7 +40,7 @@ async def hang(path: str) -> None:
 @tractor.context
 async def echo(ctx: Context, backpressure: bool = False) -> int:
     """Send back what comes; return how much it was."""
-    await ctx.started(os.getpid())
+    await ctx.started(find_body())
     count = 0
     async with ctx.open_stream(backpressure=backpressure) as stream:
         async for item in stream:
@@ -113,8 +109,8 @@ async def test_streams(transport: str, link: str) -> None:
     """Both ways at once, with and without backpressure, and items bigger than any buffer."""
     async with open_child(transport) as child, connected(child, link) as portal:
         for backpressure in (True, False):
-            async with portal.open_context(echo, backpressure=backpressure) as (ctx, pid):
-                assert pid != os.getpid()
+            async with portal.open_context(echo, backpressure=backpressure) as (ctx, body):
+                assert body != find_body()
                 async with ctx.open_stream() as stream:
                     for n in range(300):
                         await stream.send(n)
@@ -201,7 +197,7 @@ async def test_a_child_that_is_killed_wakes_whoever_waits_on_it(transport: str, 
     waiting = trio.Event()
 
     async def wait(portal: Portal) -> None:
-        with pytest.raises(TransportClosed, match=r"child@.*killed by SIGKILL"):
+        with pytest.raises(TransportClosed, match=rf"child@.*{SLAIN}"):
             if doing == "call":
                 waiting.set()
                 await portal.run(hang, path=os.devnull)
@@ -216,13 +212,12 @@ async def test_a_child_that_is_killed_wakes_whoever_waits_on_it(transport: str, 
                     while True:
                         await stream.send(b"x" * 10_000)
 
-    with pytest.raises(tractor.ActorFailure, match="killed by SIGKILL"):
+    with pytest.raises(tractor.ActorFailure, match=SLAIN):
         async with tractor.open_nursery(enable_transports=[transport]) as an:
-            portal = await an.start_actor("child", enable_modules=[HERE])
-            pid = await portal.run(getpid)
+            portal = await an.start_actor("child", enable_modules=[HERE, bodies.__name__])
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(wait, portal)
                     await waiting.wait()
                     await trio.sleep(0.05)
-                    os.kill(pid, signal.SIGKILL)
+                    await slay(portal)

@@ -179,7 +179,7 @@ async def test_a_nursery_chooses_the_lock_of_its_children(monkeypatch: pytest.Mo
 
 async def test_a_nursery_inside_an_actor_has_a_start_method_of_its_own() -> None:
     """Its other nurseries keep theirs."""
-    async with tractor.open_root_actor():
+    async with tractor.open_root_actor(start_method="trio"):
         async with tractor.open_nursery(start_method="subint") as lodging, tractor.open_nursery() as nursery:
             lodger = await lodging.start_actor("lodger", enable_modules=HERE)
             other = await nursery.start_actor("other", enable_modules=HERE)

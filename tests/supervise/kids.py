@@ -3,10 +3,10 @@
 from typing import Any
 
 import tractor
-from tests.programs import actors
+from tests.programs import actors, bodies
 from tractor.supervise._nursery import ActorNursery
 
-MODULES = [actors.__name__]
+MODULES = [actors.__name__, bodies.__name__]
 
 
 async def start(nursery: ActorNursery, name: str = "kid", **kwargs: Any) -> tractor.Portal:

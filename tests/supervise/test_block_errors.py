@@ -7,6 +7,7 @@ import trio
 
 import tractor
 from tests.programs import actors
+from tests.programs.bodies import is_there
 from tests.programs.watch import is_alive
 from tests.supervise.kids import boxes, start
 
@@ -98,7 +99,7 @@ async def test_the_error_of_a_function_ends_its_siblings() -> None:
     assert trio.current_time() - began < 2 * SOON
     assert nursery.cancel_called
     for portal in (forever, daemon):
-        assert not is_alive(portal.aid.pid or 0)
+        assert not is_there(portal)
 
 
 async def test_a_sibling_that_ends_well_meanwhile_keeps_its_result() -> None:
@@ -122,7 +123,7 @@ def test_an_error_of_the_body_ends_the_children_and_leaves_bare(kind: type[BaseE
         async with tractor.open_nursery() as nursery:
             portal = await start(nursery)
             await nursery.run_in_actor(actors.sleep_forever)
-            pids.append(await portal.run(actors.get_pid))
+            pids.append(await portal.run(actors.get_body))
             raise kind("mine")
 
     with pytest.raises(kind, match="mine"):

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 import tractor
-from tests.programs import actors
+from tests.kinds import ENDLESS, OF_A_PROCESS
+from tests.programs import actors, bodies
 from tests.programs.watch import find_sockets
 from tractor.ipc._rtdir import get_rt_dir
 from tractor.runtime import _actor
@@ -106,6 +107,7 @@ async def test_a_main_module_that_exits(code: object, each_link: str, main_modul
     assert "SystemExit" in str(failure)
 
 
+@OF_A_PROCESS
 @pytest.mark.parametrize("code", [0, 3])
 async def test_a_main_module_that_exits_hard(code: int, each_link: str, main_module: Any) -> None:
     """Nobody can tell why; the failure has the exit status and the end of what was written before."""
@@ -117,6 +119,7 @@ async def test_a_main_module_that_exits_hard(code: int, each_link: str, main_mod
     assert "last words" in str(failure)
 
 
+@OF_A_PROCESS
 async def test_a_main_module_that_kills_its_process(each_link: str, main_module: Any) -> None:
     """Such as a C extension that crashes."""
     main_module("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
@@ -127,13 +130,20 @@ async def test_a_main_module_that_kills_its_process(each_link: str, main_module:
 @pytest.mark.parametrize(
     "hang",
     [
-        "import time\ntime.sleep(60)\n",
-        "while True: pass\n",
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(60)\n",
-        "import threading\nthreading.Event().wait()\n",
-        "import time\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass\n",
+        pytest.param(bodies.SLEEP, id="sleep"),
+        pytest.param("while True: pass\n", id="spin"),
+        pytest.param(
+            f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{bodies.SLEEP}",
+            id="deaf",
+            marks=OF_A_PROCESS,
+        ),
+        pytest.param("import threading\nthreading.Event().wait()\n", id="lock", marks=ENDLESS),
+        pytest.param(
+            "import time\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass\n",
+            id="stubborn",
+            marks=ENDLESS,
+        ),
     ],
-    ids=["sleep", "spin", "deaf", "lock", "stubborn"],
 )
 async def test_a_main_module_that_hangs_is_given_up(hang: str, main_module: Any) -> None:
     """After `boot_timeout` it is ended by force, and its socket file goes with it."""
@@ -153,7 +163,7 @@ async def test_a_main_module_that_hangs_is_given_up_when_it_should_connect_back(
 ) -> None:
     """The same deadline holds for the connection, and the token is worth nothing behind it."""
     monkeypatch.setenv("TRACTOR_CHILD_LINK", "connect")
-    main_module("import time\ntime.sleep(60)\n")
+    main_module(bodies.SLEEP)
     async with tractor.open_nursery(boot_timeout=0.8) as nursery:
         with pytest.raises(tractor.ActorFailure, match=r"did not connect back within 0\.8 s"):
             await nursery.start_actor("kid")
@@ -165,7 +175,7 @@ async def test_a_token_is_worth_nothing_once_its_child_is_gone(
 ) -> None:
     """Whoever presents it later is a stranger."""
     monkeypatch.setenv("TRACTOR_CHILD_LINK", "connect")
-    main_module("import os\nos._exit(0)\n")
+    main_module("import sys\nsys.exit(0)\n" if bodies.SHARED else "import os\nos._exit(0)\n")
     async with tractor.open_nursery() as nursery:
         with pytest.raises(tractor.ActorFailure):
             await nursery.start_actor("kid")
@@ -209,6 +219,7 @@ async def test_a_child_whose_python_cannot_even_start(
         assert "encodings" in caught.value.stderr_tail
 
 
+@OF_A_PROCESS
 async def test_a_child_that_is_killed_while_it_boots_leaves_nothing(transport: str, main_module: Any) -> None:
     """At whatever moment of its boot it was: no socket file either."""
     main_module("import time\ntime.sleep(60)\n")

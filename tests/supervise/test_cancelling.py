@@ -10,7 +10,7 @@ import trio
 
 import tractor
 from tests.programs import actors
-from tests.programs.watch import is_alive
+from tests.programs.bodies import BY_FORCE, FORCE, LOST, is_there, slay
 from tests.supervise.kids import start
 
 #: Seconds in which something is done at once, on a busy machine.
@@ -48,14 +48,14 @@ async def test_a_hard_kill_takes_no_time(tmp_path: Path) -> None:
         async with trio.open_nursery() as tasks:
 
             async def block() -> None:
-                with pytest.raises(tractor.TransportClosed, match="killed by SIGKILL"):
+                with pytest.raises(LOST, match=BY_FORCE):
                     await blocked.run(actors.block)
 
             tasks.start_soon(block)
             await trio.sleep(0.2)
             began = trio.current_time()
             await nursery.cancel(hard_kill=True)
-            assert trio.current_time() - began < 0.5
+            assert trio.current_time() - began < FORCE
     assert not done.exists()
 
 
@@ -69,7 +69,7 @@ async def test_a_hard_kill_overtakes_a_gentle_end(tmp_path: Path) -> None:
             await trio.sleep(0.2)
             began = trio.current_time()
             await nursery.cancel(hard_kill=True)
-            assert trio.current_time() - began < 0.5
+            assert trio.current_time() - began < FORCE
 
 
 async def test_a_timeout_around_the_block_ends_the_children() -> None:
@@ -83,7 +83,7 @@ async def test_a_timeout_around_the_block_ends_the_children() -> None:
     assert scope.cancelled_caught
     assert nursery.cancel_called
     assert nursery._children == {}
-    assert not is_alive(portal.aid.pid or 0)
+    assert not is_there(portal)
 
 
 async def test_a_timeout_while_the_block_waits_for_its_children() -> None:
@@ -151,7 +151,7 @@ async def test_a_failing_sibling_cancels_a_start() -> None:
     with pytest.raises(tractor.ActorFailure, match="mortal"):
         async with tractor.open_nursery() as nursery:
             mortal = await start(nursery, "mortal")
-            os.kill(mortal.aid.pid or 0, signal.SIGKILL)
+            await slay(mortal)
             while True:
                 await start(nursery)
     assert nursery._children == {}

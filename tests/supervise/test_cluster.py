@@ -1,7 +1,6 @@
 """A number of like actors at once."""
 
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,24 @@ import pytest
 import trio
 
 import tractor
-from tests.programs import actors
+from tests.programs import actors, bodies
+from tests.programs.bodies import BY_FORCE, LOST, find_body, is_there, slay
 from tests.programs.watch import is_alive
 
-MODULES = [actors.__name__]
+MODULES = [actors.__name__, bodies.__name__]
 #: Seconds that nobody waits for who ends actors by force.
 SOON = 5.0
 
 
 async def test_as_many_as_were_asked_for(transport: str) -> None:
-    """Each is a process of its own, known by the name of its parent and its own; behind the block all are gone."""
+    """Each has a body of its own, known by the name of its parent and its own; behind the block all are gone."""
     async with tractor.open_actor_cluster(
         MODULES, count=3, name="boss", enable_transports=[transport]
     ) as portals:
         assert list(portals) == ["boss.worker_0", "boss.worker_1", "boss.worker_2"]
         assert [portal.aid.name for portal in portals.values()] == ["worker_0", "worker_1", "worker_2"]
-        pids = [await portal.run(actors.get_pid) for portal in portals.values()]
-        assert len({*pids, os.getpid()}) == 4
+        pids = [await portal.run(actors.get_body) for portal in portals.values()]
+        assert len({*pids, find_body()}) == 4
     assert not any(map(is_alive, pids))
     assert not any(portal.chan.connected() for portal in portals.values())
 
@@ -85,7 +85,7 @@ async def test_what_is_refused(given: dict[str, Any], kind: type[Exception], sai
 async def test_an_actor_that_cannot_be_started_is_the_error_of_all(tmp_path: Path, monkeypatch: Any) -> None:
     """Those that are up are ended, and nobody waits for the others."""
     (tmp_path / "fails_in_a_child.py").write_text(
-        f"import os\nif os.getpid() != {os.getpid()}:\n    raise OSError('not here')\n"
+        f"import threading\nif threading.get_native_id() != {find_body()}:\n    raise OSError('not here')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises((tractor.ActorFailure, ExceptionGroup)) as caught:
@@ -103,7 +103,7 @@ async def test_an_error_of_the_body_leaves_bare_and_does_not_hang() -> None:
         async with tractor.open_actor_cluster(MODULES, count=2) as portals:
             async with tractor.trionics.gather_contexts([]):
                 pytest.fail("entered")
-    assert not any(is_alive(portal.aid.pid or 0) for portal in portals.values())
+    assert not any(is_there(portal) for portal in portals.values())
 
 
 async def test_a_cancelled_body_does_not_hang() -> None:
@@ -113,7 +113,7 @@ async def test_a_cancelled_body_does_not_hang() -> None:
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
-    assert not any(is_alive(portal.aid.pid or 0) for portal in portals.values())
+    assert not any(is_there(portal) for portal in portals.values())
 
 
 async def test_a_cancelled_start_leaves_nothing() -> None:
@@ -128,7 +128,7 @@ async def test_the_death_of_one_is_an_error() -> None:
     """As in any nursery."""
     with pytest.raises(tractor.ActorFailure, match="worker_1"):
         async with tractor.open_actor_cluster(MODULES, count=2) as portals:
-            os.kill(portals["root.worker_1"].aid.pid or 0, signal.SIGKILL)
+            await slay(portals["root.worker_1"])
             await trio.sleep_forever()
 
 
@@ -147,5 +147,5 @@ async def test_they_can_be_ended_by_force(tmp_path: Path) -> None:
 
 async def clean_up_in(portal: tractor.Portal, path: str) -> None:
     """Run what has a long clean-up."""
-    with pytest.raises(tractor.TransportClosed, match="SIGKILL"):
+    with pytest.raises(LOST, match=BY_FORCE):
         await portal.run(actors.clean_up_slowly, path=path, seconds=30.0)

@@ -9,15 +9,14 @@ import trio
 
 import tractor
 from tests.programs import actors, branches
-from tests.programs.watch import is_alive
+from tests.programs.bodies import FORCE, is_there
 from tractor._ids import Aid
 from tractor.msg._errbox import pack_error, unpack_error
 from tractor.supervise._errors import without_ended
 
 MODULES = [actors.__name__, branches.__name__]
-#: Seconds that a child has to end in order, and what force may take beyond that.
+#: Seconds that a child has to end in order.
 GRACE = 0.5
-FORCE = 0.5
 #: Seconds for what is done at once, on a busy machine.
 SOON = 5.0
 
@@ -28,7 +27,7 @@ KID = Aid("kid", "its-uuid", 4711)
 async def wait_gone(portal: tractor.Portal) -> None:
     """Wait until the actor's process is gone, although everything around is cancelled."""
     with trio.CancelScope(shield=True), trio.fail_after(SOON):
-        while is_alive(portal.aid.pid or 0):
+        while is_there(portal):
             await trio.sleep(0.01)
 
 
@@ -64,7 +63,7 @@ async def test_a_body_that_waits_for_a_stuck_child_does_not_delay_its_end(stuck:
                 await trio.sleep_forever()
     assert scope.cancelled_caught
     assert trio.current_time() - began < GRACE + FORCE
-    assert not is_alive(portal.aid.pid or 0)
+    assert not is_there(portal)
 
 
 async def test_actors_in_the_middle_do_the_same(tmp_path: Path, transport: str) -> None:

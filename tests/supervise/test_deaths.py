@@ -8,8 +8,9 @@ import pytest
 import trio
 
 import tractor
+from tests.kinds import OF_A_PROCESS
 from tests.programs import actors
-from tests.programs.watch import is_alive
+from tests.programs.bodies import BY_FORCE, LOST, SHARED, SLAIN, death, is_there, slay
 from tests.supervise.kids import MODULES, start
 
 #: Seconds in which something is done at once, on a busy machine.
@@ -19,10 +20,10 @@ SOON = 2.0
 @pytest.mark.parametrize(
     ("act", "kwargs", "said"),
     [
-        (actors.exit_hard, {"code": 0}, "exited cleanly"),
-        (actors.exit_hard, {"code": 3}, "exit status 3"),
-        (actors.send_signal, {"number": signal.SIGKILL}, "killed by SIGKILL"),
-        (actors.send_signal, {"number": signal.SIGSEGV}, "killed by SIGSEGV"),
+        (actors.exit_hard, {"code": 0}, death("exited cleanly")),
+        (actors.exit_hard, {"code": 3}, death("exit status 3")),
+        (actors.send_signal, {"number": signal.SIGKILL}, SLAIN),
+        (actors.send_signal, {"number": signal.SIGSEGV}, death("killed by SIGSEGV")),
     ],
 )
 async def test_an_actor_that_dies_in_a_call(
@@ -46,7 +47,12 @@ async def test_an_actor_that_dies_in_a_call(
 
 async def test_an_actor_that_lives_without_its_channel(each_link: str, transport: str) -> None:
     """Whoever waits on it is told at once, for there is no news of its death to wait for; then it is interrupted."""
-    with pytest.raises(tractor.ActorFailure, match="its channel broke: exited cleanly") as caught:
+    with pytest.raises(
+        tractor.ActorFailure,
+        match=f"its channel broke: (exited cleanly|{BY_FORCE})"
+        if SHARED
+        else "its channel broke: exited cleanly",
+    ) as caught:
         async with tractor.open_nursery(grace=0.2, enable_transports=[transport]) as nursery:
             portal = await start(nursery)
             assert await portal.run(actors.add, a=1, b=2) == 3
@@ -55,7 +61,7 @@ async def test_an_actor_that_lives_without_its_channel(each_link: str, transport
                 await portal.run(actors.break_channel)
             assert trio.current_time() - began < SOON / 4
             assert told.value.exit is None
-            assert is_alive(portal.aid.pid or 0)
+            assert is_there(portal)
             raise told.value
     assert caught.value.__cause__ is told.value
 
@@ -67,21 +73,21 @@ async def test_an_idle_actor_that_dies_ends_the_block(each_link: str) -> None:
             async with tractor.open_nursery() as nursery:
                 sibling = await start(nursery, "sibling")
                 mortal = await start(nursery, "mortal")
-                os.kill(mortal.aid.pid or 0, signal.SIGKILL)
+                await slay(mortal)
                 with trio.fail_after(SOON):
                     await trio.sleep_forever()
     assert caught.value.name == "mortal"
     assert caught.value.exit is not None
-    assert str(caught.value.exit) == "killed by SIGKILL"
-    assert not is_alive(sibling.aid.pid or 0)
+    assert str(caught.value.exit) == SLAIN
+    assert not is_there(sibling)
 
 
 async def test_an_actor_that_dies_in_its_function() -> None:
     """The nursery says so; whoever asks for the result gets the loss."""
-    with pytest.raises(tractor.ActorFailure, match="exit status 7"):
+    with pytest.raises(tractor.ActorFailure, match=death("exit status 7")):
         async with tractor.open_nursery() as nursery:
             portal = await nursery.run_in_actor(actors.exit_hard, code=7)
-    with pytest.raises(tractor.TransportClosed, match="exit status 7"):
+    with pytest.raises(tractor.TransportClosed, match=death("exit status 7")):
         await portal.wait_for_result()
 
 
@@ -91,11 +97,11 @@ async def test_deaths_in_the_same_moment() -> None:
         async with tractor.open_nursery() as nursery:
             portals = [await start(nursery, f"mortal{number}") for number in range(2)]
             for portal in portals:
-                os.kill(portal.aid.pid or 0, signal.SIGKILL)
+                await slay(portal)
             await trio.sleep_forever()
     failures = caught.value.exceptions if isinstance(caught.value, ExceptionGroup) else (caught.value,)
     assert all(isinstance(failure, tractor.ActorFailure) for failure in failures)
-    assert all("killed by SIGKILL" in str(failure) for failure in failures)
+    assert all(SLAIN in str(failure) for failure in failures)
 
 
 async def test_a_body_that_handles_the_loss_still_learns_of_the_death() -> None:
@@ -122,7 +128,7 @@ async def test_a_death_far_below_comes_up_level_by_level() -> None:
             portal = await start(nursery)
             await portal.run(actors.nest, depth=2, target="kill_self", path=os.devnull)
     assert caught.value.src_type is tractor.ActorFailure
-    assert "killed by SIGKILL" in caught.value.tb_str
+    assert SLAIN in caught.value.tb_str
     assert "level1" in caught.value.tb_str
 
 
@@ -133,9 +139,9 @@ async def test_a_death_far_below_comes_up_level_by_level() -> None:
     ("how", "said"),
     [
         ("raise", "it crashed while it was ending: exited cleanly: crashed: ValueError: not clean"),
-        ("exit", "it crashed while it was ending: exit status 3"),
-        ("signal", "it crashed while it was ending: killed by SIGSEGV"),
-        ("late", "it crashed while it was ending: exit status 4: cancelled"),
+        ("exit", f"it crashed while it was ending: {death('exit status 3')}"),
+        pytest.param("signal", "it crashed while it was ending: killed by SIGSEGV", marks=OF_A_PROCESS),
+        pytest.param("late", "it crashed while it was ending: exit status 4: cancelled", marks=OF_A_PROCESS),
     ],
 )
 async def test_a_crash_in_the_last_steps_of_an_actor_is_reported(how: str, said: str, each_link: str) -> None:
@@ -188,7 +194,7 @@ async def test_a_crash_of_an_actor_that_was_killed_is_none() -> None:
         async with trio.open_nursery() as tasks:
 
             async def hold_up() -> None:
-                with pytest.raises(tractor.TransportClosed):
+                with pytest.raises(LOST):
                     await portal.run(actors.deaf)
 
             tasks.start_soon(hold_up)

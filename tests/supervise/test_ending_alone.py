@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import tractor
+from tests.kinds import OF_A_PROCESS
 from tests.programs import actors
 from tests.programs.watch import is_alive
 
@@ -17,6 +18,7 @@ MODULES = [actors.__name__]
 SOON = 3.0
 
 
+@OF_A_PROCESS
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_to_one_child_is_a_request_to_end_in_order(
     number: signal.Signals, each_link: str, tmp_path: Path
@@ -42,6 +44,7 @@ async def test_a_signal_to_one_child_is_a_request_to_end_in_order(
     assert done.read_text() == "clean\n"
 
 
+@OF_A_PROCESS
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_to_one_idle_child(number: signal.Signals) -> None:
     """Nobody was waiting on it; the nursery tells."""
@@ -53,6 +56,7 @@ async def test_a_signal_to_one_idle_child(number: signal.Signals) -> None:
                 await trio.sleep_forever()
 
 
+@OF_A_PROCESS
 async def test_a_signal_to_a_parent_in_the_middle_ends_its_children_too(tmp_path: Path) -> None:
     """The whole subtree, in order."""
     pids = tmp_path / "pids"

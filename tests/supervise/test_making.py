@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 import tractor
+from tests.kinds import OF_A_PROCESS
 from tests.programs import actors
+from tests.programs.bodies import SHARED
 from tests.supervise.kids import start
 
 #: Seconds in which something is done at once, on a busy machine.
 SOON = 2.0
 
 
+@OF_A_PROCESS
 async def test_environment_and_folder_of_a_child(tmp_path: Path) -> None:
     """`proc_kwargs` reaches the process; modules are found all the same."""
     env = {**os.environ, "GREETING": "hello"}
@@ -25,6 +28,7 @@ async def test_environment_and_folder_of_a_child(tmp_path: Path) -> None:
         await nursery.cancel()
 
 
+@OF_A_PROCESS
 async def test_what_a_nursery_says_for_all_its_children() -> None:
     """Whatever a child says itself goes before that, one by one."""
     async with tractor.open_nursery(proc_kwargs={"env": {"GREETING": "hello"}, "cwd": "/"}) as nursery:
@@ -57,6 +61,7 @@ async def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await nursery.cancel()
 
 
+@OF_A_PROCESS
 async def test_a_child_with_an_empty_environment() -> None:
     """It needs nothing from there."""
     async with tractor.open_nursery() as nursery:
@@ -66,6 +71,7 @@ async def test_a_child_with_an_empty_environment() -> None:
         await nursery.cancel()
 
 
+@OF_A_PROCESS
 async def test_descriptors_are_passed_on() -> None:
     """Those that were named, by number."""
     reader, writer = os.pipe()
@@ -81,15 +87,15 @@ async def test_descriptors_are_passed_on() -> None:
         os.close(writer)
 
 
-async def test_options_that_no_process_has() -> None:
+async def test_options_that_no_child_has() -> None:
     """The failure names the child and has the error of whoever refused."""
     async with tractor.open_nursery() as nursery:
         with pytest.raises(tractor.ActorFailure, match=r"'kid'.*could not be started") as caught:
             await start(nursery, proc_kwargs={"nonsense": True})
         assert isinstance(caught.value.__cause__, TypeError)
         with pytest.raises(tractor.ActorFailure, match="could not be started") as caught:
-            await start(nursery, proc_kwargs={"cwd": "/nowhere/at/all"})
-        assert isinstance(caught.value.__cause__, FileNotFoundError)
+            await start(nursery, proc_kwargs={"gil": "none"} if SHARED else {"cwd": "/nowhere/at/all"})
+        assert isinstance(caught.value.__cause__, ValueError if SHARED else FileNotFoundError)
         assert nursery._children == {}
 
 
@@ -150,6 +156,7 @@ async def test_an_address_of_ones_own(transport: str, tmp_path: Path) -> None:
         assert found[0] == addr[0]
         if transport == "uds":
             assert (tmp_path / "own.sock").is_socket()
+        if not SHARED:
             os.kill(portal.aid.pid or 0, signal.SIGSTOP)
         await nursery.cancel()
     assert not (tmp_path / "own.sock").exists()

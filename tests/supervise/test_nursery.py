@@ -1,6 +1,5 @@
 """What a nursery promises about its children, with real ones."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,10 @@ import trio
 
 import tractor
 from tests.programs import actors
+from tests.programs.bodies import SOON, find_body
 from tests.programs.watch import is_alive
 from tests.supervise.kids import start
 from tractor.supervise._nursery import ActorNursery
-
-#: Seconds in which something is done at once, on a busy machine.
-SOON = 2.0
 
 
 async def test_an_actor_is_started_used_and_ended(each_link: str, transport: str) -> None:
@@ -24,11 +21,12 @@ async def test_an_actor_is_started_used_and_ended(each_link: str, transport: str
         assert await portal.run(actors.add, a=1, b=2) == 3
         facts = await portal.run(actors.describe)
         assert facts["name"] == "somebody"
-        assert facts["pid"] == portal.aid.pid != os.getpid()
+        assert facts["pid"] == portal.aid.pid
+        assert facts["body"] != find_body()
         assert not facts["root"]
         assert list(nursery._children) == [portal.aid.uid]
         await nursery.cancel()
-        assert not is_alive(facts["pid"])
+        assert not is_alive(facts["body"])
         assert nursery._children == {}
         assert not portal.chan.connected()
     assert nursery.exited.is_set()
@@ -91,37 +89,37 @@ async def test_names_need_not_be_unique() -> None:
     """Each child is known by its id."""
     async with tractor.open_nursery() as nursery:
         portals = [await start(nursery, "same") for _ in range(3)]
-        assert len({await portal.run(actors.get_pid) for portal in portals}) == 3
+        assert len({await portal.run(actors.get_body) for portal in portals}) == 3
         assert len(nursery._children) == 3
         await nursery.cancel()
 
 
 async def test_twenty_at_once() -> None:
     """Started together by twenty tasks, each is up and answers, and all are gone together."""
-    pids: list[int] = []
+    bodies: list[int] = []
 
     async def start_one(nursery: ActorNursery, number: int) -> None:
         portal = await start(nursery, f"kid{number}")
-        pids.append(await portal.run(actors.get_pid))
+        bodies.append(await portal.run(actors.get_body))
 
     async with tractor.open_nursery() as nursery:
         async with trio.open_nursery() as tasks:
             for number in range(20):
                 tasks.start_soon(start_one, nursery, number)
-        assert len(set(pids)) == 20
+        assert len(set(bodies)) == 20
         began = trio.current_time()
         await nursery.cancel()
         assert trio.current_time() - began < SOON
-    assert not any(map(is_alive, pids))
+    assert not any(map(is_alive, bodies))
 
 
 async def test_actors_have_nurseries_of_their_own(each_link: str) -> None:
     """A child starts, uses and ends children in the same way."""
     async with tractor.open_nursery() as nursery:
         portal = await start(nursery)
-        pids = await portal.run(actors.spawn_and_leave)
-        assert len(set(pids)) == 2
-        assert not any(map(is_alive, pids))
+        bodies = await portal.run(actors.spawn_and_leave)
+        assert len(set(bodies)) == 2
+        assert not any(map(is_alive, bodies))
         await nursery.cancel()
 
 

@@ -1,7 +1,5 @@
 """What a nursery says of itself while it is open, while it is cancelled, and when it has been left."""
 
-import os
-import signal
 import sys
 from ast import literal_eval
 from collections.abc import AsyncGenerator
@@ -16,6 +14,7 @@ import trio
 
 import tractor
 from tests.programs import actors, branches
+from tests.programs.bodies import is_there, slay
 from tests.programs.watch import is_alive
 from tests.supervise.kids import MODULES, start
 from tractor.supervise._nursery import ActorNursery
@@ -102,7 +101,7 @@ async def test_others_may_wait_until_a_nursery_has_been_left(how: str) -> None:
             async with tractor.open_nursery() as nursery:
                 portal = await start(nursery)
                 nurseries.append(nursery)
-                pids.append(portal.aid.pid or 0)
+                pids.append(await portal.run(actors.get_body))
                 opened.set()
                 if how == "cancelled":
                     scope.cancel()
@@ -112,7 +111,7 @@ async def test_others_may_wait_until_a_nursery_has_been_left(how: str) -> None:
                 if how == "error":
                     raise ValueError("mine")
                 if how == "death":
-                    os.kill(pids[0], signal.SIGKILL)
+                    await slay(portal)
                 await trio.sleep_forever()
 
     async def watch() -> None:
@@ -199,7 +198,7 @@ async def cancel_same(count: int, registry: Any, transport: str) -> None:
         await nursery.cancel()
         assert trio.current_time() - began < 15 + 5 * count
         assert not any(portal.chan.connected() for portal in portals)
-        assert not any(is_alive(portal.aid.pid or 0) for portal in portals)
+        assert not any(is_there(portal) for portal in portals)
     assert nursery.cancelled_caught
 
 

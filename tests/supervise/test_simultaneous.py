@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +10,7 @@ import trio
 
 import tractor
 from tests.precedence import TABLE, find_pairs, find_winner, name_of, press_ctrl_c
-from tests.programs import actors
+from tests.programs import actors, bodies
 from tractor import ActorFailure, ContextCancelled, RemoteActorError
 from tractor.supervise._errors import combine
 
@@ -46,7 +44,7 @@ class Scene:
         self.outer = trio.CancelScope()
         self.nursery: Any = None
         self.portals: dict[str, tractor.Portal] = {}
-        self.victim = 0
+        self.victim: tractor.Portal | None = None
 
     async def run(self) -> BaseException | None:
         """Return what leaves the nursery, and with it the root actor."""
@@ -62,12 +60,11 @@ class Scene:
     async def start_children(self) -> None:
         """Start those that are needed, and let functions fail that are to fail."""
         if "child death" in self.failures:
-            victim = await self.nursery.start_actor("victim", enable_modules=[actors.__name__])
-            self.victim = await victim.run(actors.get_pid)
+            self.victim = await self.nursery.start_actor("victim", enable_modules=[bodies.__name__])
         if "third-party cancel" in self.failures:
             cancelled = await self.nursery.run_in_actor(actors.sleep_forever, name="cancelled")
             # By then the function runs.
-            await cancelled.run(actors.get_pid)
+            await cancelled.run(actors.get_body)
             assert await cancelled.cancel_actor(timeout=SOON)
             with pytest.raises(ContextCancelled):
                 await cancelled.wait_for_result()
@@ -80,10 +77,10 @@ class Scene:
 
     async def kill(self, *, wait: bool = True) -> None:
         """Let a child die, if one is to die; return when the nursery knows."""
-        victim, self.victim = self.victim, 0
+        victim, self.victim = self.victim, None
         if victim:
-            os.kill(victim, signal.SIGKILL)
             with trio.fail_after(SOON), trio.CancelScope(shield=True):
+                await bodies.slay(victim)
                 while wait and not self.nursery.cancel_called:
                     await trio.sleep(0.001)
 

@@ -47,7 +47,7 @@ def test_everything_is_drawn_sooner_or_later() -> None:
 async def play(act: str, leave: str) -> list[str]:
     """Return the faults of one teardown of a process."""
     plan = Plan(0, "trio", act, leave, 0.05, 0.01, "trio", ("wait",))
-    async with tractor.open_root_actor(registry_addrs=[]):
+    async with tractor.open_root_actor(start_method="trio", registry_addrs=[]):
         return (await Scene(plan).play(os.environ[_procs.MARK])).faults
 
 

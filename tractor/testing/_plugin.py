@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tractor.testing import _guard, _leaks, _procs
+from tractor.testing import _backends, _guard, _leaks, _procs
 
 TRANSPORTS = ("tcp", "uds")
 CHILD_LINKS = ("inherit", "connect")
@@ -64,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options and prepare the environment that every process of the session sees."""
     from tractor.spawn._backend import BACKENDS
 
+    config.pluginmanager.register(_backends, "tractor-backends")
     backend = config.getoption("--spawn-backend")
     if backend is not None and backend not in BACKENDS:
         raise pytest.UsageError(f"--spawn-backend: no backend {backend!r}; there is {', '.join(BACKENDS)}")
