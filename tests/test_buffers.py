@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.programs import lenders
 from tractor.ipc._lending import MOST_LENT, count_lent
 
 HERE = [lenders.__name__]
+ROOT = Path(__file__).parents[1]
 MIB = 1024 * 1024
 SEVENS = b"\7" * MIB
 #: Seconds for what is given back to be gone.
@@ -188,3 +191,12 @@ async def test_siblings_hand_over_as_well() -> None:
                 await trio.sleep(0.005)
         assert await other.run(lenders.how_many_lent) == 0
         await an.cancel()
+
+
+def test_a_program_may_end_while_it_looks_at_one() -> None:
+    """Up to its last line, and nothing is said about an interpreter that is left."""
+    code = "from tests.programs.lenders import hold_to_the_end as run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "b'vvv'\n", "")

@@ -1,7 +1,10 @@
 """Functions that tests run in actors that hand over big buffers."""
 
+import atexit
 import time
 from typing import Any
+
+import trio
 
 import tractor
 from tractor.ipc._lending import count_lent
@@ -71,3 +74,17 @@ async def pass_on(name: str, size: int) -> tuple[str, str, int, int]:
     async with tractor.wait_for_actor(name) as portal:
         kind, length, total = await portal.run(describe, data=await make(size))
         return portal.chan.codec.name, kind, length, total
+
+
+def hold_to_the_end() -> None:
+    """Be a program that looks at a view until its end, long after the actor that has sent it."""
+
+    async def main() -> None:
+        async with tractor.open_nursery(start_method="subint") as an:
+            portal = await an.start_actor("lender", enable_modules=[__name__])
+            async with portal.open_context(get_view, size=1024 * 1024) as (ctx, _):
+                KEPT.append(await ctx.wait_for_result())
+            await an.cancel()
+
+    trio.run(main)
+    atexit.register(lambda: print(bytes(KEPT[0][-3:])))
