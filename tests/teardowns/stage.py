@@ -77,7 +77,8 @@ class Scene:
             # Helpers of an actor whose loop was torn in a process that goes on: they have ended, and nobody asks how.
             left.processes[:] = [proc for proc in left.processes if proc.state != "Z"]
         if left:
-            outcome.faults.append(f"left behind:\n{left}")
+            states = "".join(f"\n  thread {tid} is {read_state(tid)}" for tid in left.threads)
+            outcome.faults.append(f"left behind:\n{left}{states}")
             left.end()
         return outcome
 
@@ -272,6 +273,18 @@ def find_leaks(before: _leaks.Snapshot, mark: str, sockets: Path | None) -> _lea
     for proc in spares[:1]:
         left.processes.remove(proc)
     return left
+
+
+def read_state(tid: int) -> str:
+    """Return what the kernel says of a thread of ours: whether it runs or waits, where, and the processor time it has had."""
+    task = Path(f"/proc/self/task/{tid}")
+    try:
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        return (
+            f"{fields[0]}, waits in {(task / 'wchan').read_text()}, {int(fields[11]) + int(fields[12])} ticks"
+        )
+    except OSError:
+        return "gone by now"
 
 
 def render(exc: BaseException | None) -> str:
