@@ -21,7 +21,7 @@ from tractor.testing import _leaks
 #: Seconds that a busy machine may take beyond what is meant.
 SLACK = 6.0
 #: Seconds after a teardown in which what was on its way out has to be gone.
-SETTLE = 4.0
+SETTLE = 10.0
 HERE = [torn.__name__]
 
 
