@@ -37,7 +37,9 @@ DECLARED = {
         test_lying_peers.py test_precedence.py test_typing.py
         testing
     """,
-    "own_backend": "spawn teardowns test_interpreter_links.py test_subint_cancellation.py",
+    "own_backend": """
+        _child/test_spare.py spawn teardowns test_buffers.py test_interpreter_links.py test_subint_cancellation.py
+    """,
     "": """
         _child/test_boot.py _child/test_mainmod.py ipc/test_sweep.py
         runtime/test_context_facts.py runtime/test_failed_streams.py runtime/test_lifetime.py runtime/test_portal.py

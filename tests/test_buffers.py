@@ -165,7 +165,7 @@ async def test_a_thousand_leave_no_memory_behind() -> None:
 @pytest.mark.parametrize("method", ["subint", "trio"])
 async def test_the_limit_of_a_message_counts_them(method: str) -> None:
     """A message is as big as what it says, wherever that is."""
-    async with tractor.open_root_actor(max_msg_size=MIB), open_lender(method) as portal:
+    async with tractor.open_root_actor(start_method=method, max_msg_size=MIB), open_lender(method) as portal:
         with pytest.raises(
             ValueError, match=r"message of 1\d{6} bytes is over the channel's limit of 1048576 bytes"
         ):
