@@ -257,6 +257,10 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
         finally:
             warden.finished()
     except BaseException:  # noqa: BLE001 - whatever it was, the interpreter has to be left
+        if body.refused is None:
+            # Its channel breaks soon, and its threads may take long: who wonders why is to see that it is going.
+            with suppress(OSError):
+                lifeline.shutdown(socket.SHUT_WR)
         # Where it was interrupted, trio's loop may be torn: that is no news to anybody.
         if body.refused is None and not warden.hung_up:
             traceback.print_exc()
