@@ -35,6 +35,20 @@ def test_a_running_child_is_found_and_ended() -> None:
     assert not _leaks.find_leaks(before, MARK)
 
 
+@pytest.mark.parametrize(("title", "left"), [(f"{_leaks.SPARE}4711]", False), ("_forkserver[of 4711]", True)])
+def test_what_a_fork_server_keeps_ready_is_its_own(title: str, left: bool) -> None:
+    """The server was there before the test: a module's tests may share it. One that the test has started is found itself."""
+    code = (
+        f"import setproctitle, time; setproctitle.setproctitle({title!r}); print(flush=True); time.sleep(60)"
+    )
+    before = _leaks.take_snapshot()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert bool(_leaks.find_leaks(before, MARK).processes) is left
+        process.kill()
+
+
 def test_a_zombie_is_found() -> None:
     """A child that ended but was never waited for is still there."""
     before = _leaks.take_snapshot()

@@ -18,6 +18,8 @@ from tractor.testing import _procs
 SHM = Path("/dev/shm")
 #: trio keeps idle worker threads for ten seconds, to use them again.
 CACHED_THREADS = "Trio thread "
+#: How the title of a fork begins that no child needs yet; see `tractor._child._spare`.
+SPARE = "_forkserver[spare of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ def find_leaks(before: Snapshot, mark: str, sockets: Path | None = None) -> Leak
         else:
             descriptors[number] = target
     files = sorted(_socket_files(sockets) - before.sockets) + sorted(_memory_files() - before.memory)
+    family = _procs.find_family(os.getpid(), mark, _procs.all_pids() - before.pids - {_tracker("_pid")})
     return Leaks(
-        processes=_procs.find_family(os.getpid(), mark, _procs.all_pids() - before.pids - {_tracker("_pid")}),
+        processes=[proc for proc in family if not _is_spare(proc, before)],
         threads={tid: name for tid, name in _threads().items() if tid not in before.threads},
         descriptors=descriptors,
         interpreters=sorted(_interpreters() - before.interpreters),
@@ -144,6 +147,11 @@ def _descriptors() -> dict[int, str]:
         for number, target in targets.items()
         if "/libffi.so" not in target and number != _tracker("_fd")
     }
+
+
+def _is_spare(proc: _procs.Proc, before: Snapshot) -> bool:
+    """Whether this is what a fork server that was there before keeps ready: it makes one when it has nothing else to do."""
+    return proc.parent in before.pids and proc.command().startswith(SPARE)
 
 
 def _tracker(name: str) -> int | None:
