@@ -43,6 +43,8 @@ stages=(
     'test 3.13+ | forks                          |                           | --spawn-backend forkserver'
     'all  3.14+ | interpreters that share a lock | TRACTOR_SUBINT_GIL=shared | --spawn-backend subint'
     'all  3.13+ | children that connect back     |                           | --child-link connect'
+    'all  3.13+ | multiprocessing, spawn         |                           | --spawn-backend mp_spawn'
+    'all  3.13+ | multiprocessing, fork server   |                           | --spawn-backend mp_forkserver'
 )
 
 # has_version 3.14+: whether this Python is of that version or a later one.

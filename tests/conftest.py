@@ -1,6 +1,7 @@
 """The plugin every test of this suite runs under, and what all tests share."""
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--crowd", default="3,4,4", help="programs, actors of each, and seconds, of the crowd at one registry"
     )
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C back, which a shell has what it runs in the background ignore: tests press it, and programs they start inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
