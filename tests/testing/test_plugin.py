@@ -62,6 +62,22 @@ def test_next():
     assert "was run" not in str(result.stdout)
 
 
+def test_what_an_interrupted_test_had_open_is_no_error(pytester: pytest.Pytester) -> None:
+    """The traceback of the interrupt holds on to it, and the session is over anyway."""
+    body = """
+import signal
+
+async def test_interrupted():
+    reader, writer = os.pipe()
+    files = open(reader), open(writer, "w")
+    signal.raise_signal(signal.SIGINT)
+    await trio.sleep_forever()
+"""
+    result = run(pytester, body)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert "left behind" not in str(result.stdout)
+
+
 def test_the_fence_ends_an_async_test_that_never_would(pytester: pytest.Pytester) -> None:
     """The marker sets the seconds; the next test runs as usual."""
     body = """

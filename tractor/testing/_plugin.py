@@ -36,6 +36,8 @@ class _Session:
 
 
 _SESSION = pytest.StashKey[_Session]()
+#: Whether somebody has pressed Ctrl-C.
+_INTERRUPTED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -154,7 +156,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt) is not None:
             # Nurseries of the test have put it into a group, which would be one more failure of one more test.
+            pyfuncitem.session.stash[_INTERRUPTED] = True
             raise KeyboardInterrupt from group
+        raise
+    except KeyboardInterrupt:
+        pyfuncitem.session.stash[_INTERRUPTED] = True
         raise
     return True
 
@@ -201,6 +207,9 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if left:
         text = str(left)
         left.end()
+        if request.session.stash.get(_INTERRUPTED, False):
+            # The traceback of the interrupt holds on to what the test had open.
+            return
         pytest.fail(f"left behind by this test:\n{text}", pytrace=False)
 
 
