@@ -27,6 +27,9 @@ GRACE = 0.2
 #: Additions that a core does in some tenths of a second.
 SUM = 4_000_000
 
+#: By which a user chooses how all actors are made.
+CHOICE = "TRACTOR_SPAWN_METHOD"
+
 type Backend = tuple[str, dict[str, Any]]
 PROCESS: Backend = ("trio", {})
 FORK: Backend = ("forkserver", {})
@@ -213,14 +216,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME", action="append", choices=names, help=f"only {names}")
     parser.add_argument("--rounds", metavar="N", type=int, help="at most so many rounds of each")
     options = parser.parse_args(arguments)
-    # What is measured decides itself how its actors are made.
-    os.environ.pop("TRACTOR_SPAWN_METHOD", None)
     print(", ".join(f"{name} {value}" for name, value in _machine.describe().items()), flush=True)
-    rows = [
-        run(measure, most_rounds=options.rounds, seconds=30.0)
-        for measure in catalogue()
-        if options.only is None or measure.name in options.only
-    ]
+    # What is measured decides itself how its actors are made.
+    chosen = os.environ.pop(CHOICE, None)
+    try:
+        rows = [
+            run(measure, most_rounds=options.rounds, seconds=30.0)
+            for measure in catalogue()
+            if options.only is None or measure.name in options.only
+        ]
+    finally:
+        if chosen is not None:
+            os.environ[CHOICE] = chosen
     print(f"\n{table(rows)}")
     return 1 if any(row.failure for row in rows) else 0
 

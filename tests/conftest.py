@@ -39,7 +39,8 @@ DECLARED = {
         testing
     """,
     "own_backend": """
-        _child/test_spare.py spawn teardowns test_buffers.py test_interpreter_links.py test_subint_cancellation.py
+        _child/test_spare.py spawn teardowns test_backends_benchmark.py test_buffers.py test_interpreter_links.py
+        test_links_benchmark.py test_subint_cancellation.py test_subint_ctrl_c.py
     """,
     "": """
         _child/test_boot.py _child/test_mainmod.py ipc/test_sweep.py

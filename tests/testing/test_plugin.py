@@ -226,15 +226,21 @@ def test_transport(address):
 """
 
 
-def test_by_default_every_transport_is_tested(pytester: pytest.Pytester) -> None:
+def test_by_default_every_transport_is_tested(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A fixture that uses `transport` multiplies its tests as the test itself would."""
+    monkeypatch.delenv("TRACTOR_SPAWN_METHOD", raising=False)
     result = run(pytester, OPTIONS, "-v", "-s")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["*options trio inherit inherit*", "*over tcp*", "*over uds*"])
 
 
-def test_options_choose_transports_and_link(pytester: pytest.Pytester) -> None:
+def test_options_choose_transports_and_link(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A transport named twice is tested once."""
+    monkeypatch.delenv("TRACTOR_SPAWN_METHOD", raising=False)
     result = run(pytester, OPTIONS, "-s", "--transport=uds", "--transport=uds", "--child-link=connect")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*options trio connect connect*", "*over uds*"])
