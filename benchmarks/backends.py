@@ -20,12 +20,13 @@ from benchmarks import _actors, _floors, _machine, _peer
 from benchmarks._measure import Budget, Limits, Measure, Pair, alternate, run
 from benchmarks._report import table
 
-#: Seconds until another child is ready in advance, with time to spare.
+#: Seconds until another child is ready in advance, with time to spare; and until all are that are kept ready.
 READY_AGAIN = 0.6
+ALL_READY = 1.5
 #: Seconds that an actor has which spins; what is measured is what it takes beyond that.
 GRACE = 0.2
-#: Additions that a core does in some tenths of a second.
-SUM = 4_000_000
+#: Additions that keep a core busy for some tenths of a second.
+SUM = 12_000_000
 
 #: By which a user chooses how all actors are made.
 CHOICE = "TRACTOR_SPAWN_METHOD"
@@ -120,6 +121,7 @@ def parallel(backend: Backend) -> Callable[[Limits], list[Pair]]:
         async with tractor.open_nursery(start_method=backend[0]) as nursery:
             portals = [await start(backend, nursery) for _ in range(2)]
             await compute(portals)
+            await trio.sleep(ALL_READY)
             while limits.allow(len(pairs)):
                 pairs.append((await compute(portals[:1]), await compute(portals)))
             await nursery.cancel()
@@ -152,7 +154,7 @@ def end_of_a_spin(backend: Backend) -> float:
             tractor.open_nursery(start_method=backend[0], grace=GRACE) as nursery,
         ):
             calls.start_soon(spin, await start(backend, nursery))
-            await trio.sleep(0.2)
+            await trio.sleep(ALL_READY)
             began = time.perf_counter()
             await nursery.cancel()
             return time.perf_counter() - began - GRACE

@@ -128,11 +128,11 @@ class Warden:
             with suppress(trio.RunFinishedError, OSError):
                 self._token.run_sync_soon(func)
 
-    def _turns(self) -> bool:
-        """Whether the loop runs what it is given. There may be none yet, or none any more."""
+    def _turns(self, within: float = TURN) -> bool:
+        """Whether the loop runs what it is given `within` so many seconds. There may be none yet, or none any more."""
         turned = threading.Event()
         self._in_loop(turned.set)
-        return turned.wait(TURN)
+        return turned.wait(within)
 
     def _cancel(self) -> None:
         if self._actor is not None:
