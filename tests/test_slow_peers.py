@@ -10,7 +10,8 @@ import pytest
 import trio
 
 import tractor
-from tests.programs import bodies, victims
+from tests.kinds import OF_A_PROCESS
+from tests.programs import victims
 from tests.rawpeer import CONTEXT, HANG, MODULE, RawPeer, make_start, open_raw, open_scene
 from tests.resident import Address, open_resident
 from tractor import Portal
@@ -103,6 +104,7 @@ async def hold(stream: trio.SocketStream, said: bytes, done: trio.Event) -> None
         await finish(RawPeer(stream), said, done)
 
 
+@OF_A_PROCESS
 async def test_a_message_that_drips_in(transport: str) -> None:
     """It costs what has come of it; whoever else asks meanwhile is answered, and at the end so is the slow one."""
     body = make_start(1, f"{MODULE}:pass_on", data=bytes(8 * MEGABYTE))
@@ -116,9 +118,7 @@ async def test_a_message_that_drips_in(transport: str) -> None:
             began = trio.current_time()
             grown = (await portal.run(victims.measure))["memory"] - before["memory"]
             slowest = max(slowest, trio.current_time() - began)
-            # A process that both share has the sender's memory as well.
-            ends = 3 if bodies.SHARED else 2
-            assert grown < EACH + ends * (at + step) // 1024
+            assert grown < EACH + 2 * at // 1024 + 2 * step // 1024
         with trio.fail_after(5):
             answer = await peer.receive()
         assert answer is not None
