@@ -21,7 +21,7 @@ from tractor.testing import _leaks
 #: Seconds that a busy machine may take beyond what is meant.
 SLACK = 6.0
 #: Seconds after a teardown in which what was on its way out has to be gone.
-SETTLE = 10.0
+SETTLE = 4.0
 HERE = [torn.__name__]
 
 
@@ -230,8 +230,11 @@ class Scene:
         late = took - self.plan.bound
         if late > SLACK:
             faults.append(f"it took {took:.2f} s, {late:.2f} s more than it may")
-        # One that was abandoned and ends a moment later was on a busy machine; one that does not is left behind.
-        faults += [f"{child.aid} has not ended" for child in self.children if not child.gone.is_set()]
+        faults += [
+            f"{child.aid} has not ended: {child.exit}"
+            for child in self.children
+            if not child.gone.is_set() or (child.exit is not None and child.exit.how == "abandoned")
+        ]
         expected = EXPECTED.get(self.plan.leave)
         if expected is None and self.raised is not None:
             faults.append(f"nothing was to be raised:\n{render(self.raised)}")

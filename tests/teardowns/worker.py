@@ -18,7 +18,7 @@ from tests.teardowns.stage import SLACK, Scene
 from tractor.testing import _procs
 
 #: Seconds beyond those that fail a plan, after which the program is ended with all stacks written.
-STUCK = 60.0
+STUCK = 20.0
 
 
 def main() -> None:
