@@ -80,6 +80,7 @@ def check_end(terminal: Terminal, since: float, *, within: float = GONE, interru
     terminal.tree.wait_gone(since, within + 0.1)
     assert 1 <= len(re.findall(r"Traceback \(most recent call last\)", shown)) <= interrupts, shown
     assert shown.rstrip().endswith("KeyboardInterrupt"), shown
+    assert "Warning" not in shown, shown
     assert terminal.signal == signal.SIGINT, shown
     assert find_sockets(terminal.tree.runtime_dir) == []
 

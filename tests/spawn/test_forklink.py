@@ -16,6 +16,7 @@ import trio
 from tests.spawn.test_backend import SOON, is_alive
 from tractor._errors import RuntimeFailure
 from tractor.spawn import _forklink
+from tractor.spawn._backend import UNKNOWN_STATUS
 from tractor.spawn._forklink import (
     NUMBER,
     REFUSED,
@@ -60,10 +61,10 @@ async def test_a_process_ends_with_the_status_that_the_server_says() -> None:
         with trio.move_on_after(0.05) as scope:
             await forked.wait()
         assert scope.cancelled_caught
-        assert not forked.is_unknown
+        assert not forked.unknown
         forked.kill()
         await forked.wait()
-        assert (forked.returncode, forked.is_unknown) == (-9, False)
+        assert (forked.returncode, forked.unknown) == (-9, "")
 
 
 @pytest.mark.parametrize("how", ["close", "nonsense", "silence"])
@@ -78,7 +79,7 @@ async def test_nobody_knows_how_a_process_has_ended(how: str, monkeypatch: pytes
         forked.send_signal(signal.SIGTERM)
         with trio.fail_after(SOON):
             await forked.wait()
-        assert (forked.returncode, forked.is_unknown) == (None, True)
+        assert (forked.returncode, forked.unknown) == (None, UNKNOWN_STATUS)
 
 
 async def test_a_signal_after_the_end_hits_nobody() -> None:

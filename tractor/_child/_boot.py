@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from types import FrameType
@@ -66,6 +67,20 @@ def run_child(
         return 128 + signal.SIGINT
     finally:
         warden.finished()
+
+
+def run_to_exit(live: Callable[[], int]) -> NoReturn:
+    """Run what returns the exit status of this process, which ends with it; how it may end otherwise is as in a program."""
+    status = 1
+    try:
+        status = live()
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except BaseException:  # noqa: BLE001 - what leaves the main function of a process is printed
+        traceback.print_exc()
+    exit_process(status)
 
 
 def exit_process(status: int) -> NoReturn:

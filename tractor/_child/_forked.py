@@ -13,12 +13,12 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from tractor._child.__main__ import receive
-from tractor._child._boot import exit_process, run_child
+from tractor._child._boot import run_child, run_to_exit
 
 #: Those every child is given: where its status is said (which stays with the server), its lifeline, its channel, its working
 #: directory, stdin, stdout and stderr. Behind them come the stderr it is to have once it is up, if there is one, and
@@ -29,16 +29,7 @@ _MOST_FDS = 2**31 - 1
 
 def be_child(fds: list[int], server: socket.socket, *, limits: tuple[int, int]) -> NoReturn:
     """Be the child that was asked for. `limits`: on open files, as they were before the server raised them."""
-    status = 1
-    try:
-        status = _live(fds, server, limits)
-    except SystemExit as exc:
-        status = exc.code if isinstance(exc.code, int) else 1
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
-    except BaseException:  # noqa: BLE001 - what leaves the main function of a process is printed
-        traceback.print_exc()
-    exit_process(status)
+    run_to_exit(partial(_live, fds, server, limits))
 
 
 def _live(fds: list[int], server: socket.socket, limits: tuple[int, int]) -> int:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from contextlib import suppress
 from types import FrameType
 from typing import TextIO
@@ -18,7 +19,7 @@ import trio
 import trio._core._thread_cache
 
 from tractor._child._boot import be_actor
-from tractor._child._warden import LIFT_AFTER, TURN, Warden
+from tractor._child._warden import LIFT_AFTER, Warden
 from tractor.ipc._lending import count_lent
 from tractor.log import get_console_log, get_logger
 from tractor.msg._codec import get_codec
@@ -34,8 +35,8 @@ REFUSAL = "does not support loading in subinterpreters"
 #: Seconds in which a loop that turns has run what it was given; less than in a process, for only the user's code is
 #: interrupted because of that.
 _TURN = 0.01
-#: Seconds after the hang-up at which whatever runs is interrupted.
-_TEAR_AFTER = 0.35
+#: Seconds after the hang-up at which whatever runs is interrupted, and where the parent said that it cannot wait.
+_TEAR_AFTER, _TEAR_SOON = 0.35, 0.04
 #: Seconds between two turns at the lock of an interpreter that is being ended.
 _SWITCH = 0.0005
 #: Bytes of a stack that are told.
@@ -153,14 +154,16 @@ class InterpreterWarden(Warden):
             if turned and waited >= LIFT_AFTER and not lifted:
                 lifted = True
                 self._in_loop(self._lift)
-            tears = waited >= (TURN * 2 if hurry else _TEAR_AFTER)
+            tears = waited >= (_TEAR_SOON if hurry else _TEAR_AFTER)
             if tears or (not turned and _is_in_user_code(self._main)):
                 if count == 0 and not turned:
-                    log.warning("interrupting what keeps the loop from turning", extra={"pid": os.getpid()})
+                    self._say_interrupting()
                 with self._lock:
                     if not self.is_finished:
                         _interrupt(self._main, KeyboardInterrupt)
                 if tears:
+                    # What trio says of a loop that was torn is no news to anybody.
+                    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"trio\.")
                     self._wake_loop()
                 if count % 10 == 1:
                     self._tell_stack()

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from multiprocessing import process, reduction
 from typing import Any
 
@@ -34,18 +33,9 @@ class ActorProcess(process.BaseProcess):
         """Be the actor, and end the process with it."""
         # Until the child has its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        from tractor._child._boot import exit_process
+        from tractor._child._boot import run_to_exit
 
-        status = 1
-        try:
-            status = self._live()
-        except SystemExit as exc:
-            status = exc.code if isinstance(exc.code, int) else 1
-        except KeyboardInterrupt:
-            status = 128 + signal.SIGINT
-        except BaseException:  # noqa: BLE001 - what leaves the main function of a process is printed
-            traceback.print_exc()
-        exit_process(status)
+        run_to_exit(self._live)
 
     def _live(self) -> int:
         from tractor._child.__main__ import receive

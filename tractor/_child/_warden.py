@@ -106,7 +106,7 @@ class Warden:
         self._in_loop(self._cancel)
         # One whose parent lives was asked before. An orphan was not, and gets its time.
         if self._token is not None and not self.is_orphan() and not self._turns() and not self.is_finished:
-            log.warning("interrupting what keeps the loop from turning", extra={"pid": os.getpid()})
+            self._say_interrupting()
             os.kill(os.getpid(), signal.SIGINT)
         if not self._finished.wait(max(0.0, began + LIFT_AFTER - time.monotonic())):
             self._in_loop(self._lift)
@@ -121,6 +121,10 @@ class Warden:
         time.sleep(max(0.0, kill_at - time.monotonic()))
         self._remove_sockets()
         os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def _say_interrupting() -> None:
+        log.warning("interrupting what keeps the loop from turning", extra={"pid": os.getpid()})
 
     def _in_loop(self, func: Callable[[], None]) -> None:
         if self._token is not None:

@@ -11,14 +11,16 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 import trio
 
 from tractor._errors import RuntimeFailure
+from tractor.spawn._backend import UNKNOWN_STATUS
 from tractor.spawn._output import anonymous_file
 from tractor.spawn._trio import interpreter_command, is_standard
+from tractor.spawn._watched import FORK_TIMEOUT, START_TIMEOUT, STATUS_TIMEOUT, WatchedProcess
 from tractor.trionics._forks import close_in_forks
 
 #: Descriptors that the kernel passes in one message.
@@ -32,12 +34,6 @@ READY = b"ready"
 #: Bytes of a message that says why not.
 MOST_WORDS = 32_768
 
-#: Seconds the server has to import what it is to have.
-START_TIMEOUT = 30.0
-#: Seconds it has to fork.
-FORK_TIMEOUT = 5.0
-#: Seconds it has to say how a child ended that is certainly gone.
-STATUS_TIMEOUT = 1.0
 #: Seconds it has to end when it is not needed any more, before it is killed.
 _LEAVE_TIMEOUT = 0.5
 #: Seconds to wait for a server that was killed.
@@ -59,44 +55,24 @@ class ServerLostError(Exception):
     """The server is not there any more, or does not do its work."""
 
 
-class ForkedProcess:
+class ForkedProcess(WatchedProcess):
     """A process whose parent is the server. `status`: where that says how it ended."""
 
     def __init__(self, pid: int, pidfd: int, status: socket.socket) -> None:
+        super().__init__()
         self.pid = pid
-        self.returncode: int | None = None
-        #: Whether it is gone, and nobody can tell how.
-        self.is_unknown = False
-        self._pidfd = pidfd
-        # An object, which is closed as well where a loop is torn.
-        self._file = io.FileIO(pidfd, "r")
+        self.watch(pidfd)
         self._status = status
 
-    def send_signal(self, sig: signal.Signals) -> None:
-        """Send it a signal, if it is still there."""
-        if self._pidfd != -1:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, sig)
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-    async def wait(self) -> None:
-        """Return when it is gone."""
-        await trio.lowlevel.wait_readable(self._pidfd)
+    async def ask(self) -> None:
+        """Hear how it ended."""
         said = b""
         with trio.move_on_after(STATUS_TIMEOUT, shield=True):
             said = await _receive(self._status)
         if len(said) == NUMBER.size:
             (self.returncode,) = NUMBER.unpack(said)
         else:
-            self.is_unknown = True
-
-    def close(self) -> None:
-        """Forget it."""
-        self._file.close()
-        self._pidfd = -1
+            self.unknown = UNKNOWN_STATUS
 
 
 class ServerLink:

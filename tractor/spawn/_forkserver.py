@@ -20,7 +20,7 @@ from typing import Any, Self
 import trio
 
 from tractor._errors import Exit, RuntimeFailure
-from tractor.spawn._backend import UNKNOWN_STATUS, Child, ChildSpec, encode_paths
+from tractor.spawn._backend import Child, ChildSpec, encode_paths
 from tractor.spawn._forklink import (
     MAX_FDS,
     ForkedProcess,
@@ -30,33 +30,19 @@ from tractor.spawn._forklink import (
     hear_start,
     message_pair,
 )
-from tractor.spawn._trio import Ends, ProcessChild, is_standard, join_parts, make_ends
+from tractor.spawn._trio import Ends, is_standard, join_parts, make_ends
+from tractor.spawn._watched import WatchedChild
 
 #: What `proc_kwargs` may have.
 OPTIONS = ("cwd", "env", "pass_fds", "start_new_session", "stderr", "stdin", "stdout", "umask")
 
 
-class ForkedChild(ProcessChild):
+class ForkedChild(WatchedChild):
     """A child that was forked. `told`: how many bytes of what it reads first were written already."""
-
-    _process: ForkedProcess
 
     def __init__(self, process: ForkedProcess, ends: Ends, told: int) -> None:
         super().__init__(process, ends)
         self.told = told
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the process has ended and was reaped, by whomever."""
-        return super().is_gone or self._process.is_unknown
-
-    def conclude(self) -> Exit:
-        """Note how the process ended, and what it wrote."""
-        if not self._process.is_unknown:
-            return super().conclude()
-        self._keep_output()
-        self.exit = Exit("killed" if self.killed else "died", None, UNKNOWN_STATUS)
-        return self.exit
 
 
 class ForkServer:

@@ -24,7 +24,8 @@ import trio
 from tractor._errors import Exit, RuntimeFailure
 from tractor.spawn._backend import UNKNOWN_STATUS, Child, ChildSpec, encode_paths
 from tractor.spawn._mptracker import TRACKER, Server, wait_gone
-from tractor.spawn._trio import Ends, ProcessChild, join_parts, make_ends
+from tractor.spawn._trio import Ends, join_parts, make_ends
+from tractor.spawn._watched import FORK_TIMEOUT, START_TIMEOUT, STATUS_TIMEOUT, WatchedChild, WatchedProcess
 from tractor.trionics._watch import watch_cancellation
 
 #: What a server imports before the modules of the program.
@@ -37,11 +38,6 @@ PRELOAD = (
     "platformdirs.unix",
     "setproctitle",
 )
-#: Seconds a start may take while a server imports what it is to have, and any other.
-START_TIMEOUT = 30.0
-FORK_TIMEOUT = 5.0
-#: Seconds a server has to say how a child ended that is certainly gone.
-STATUS_TIMEOUT = 1.0
 #: Seconds between two attempts to end what a start waits for.
 _AGAIN = 0.05
 
@@ -49,18 +45,12 @@ _AGAIN = 0.05
 _LOST = (errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOENT, errno.ENOTCONN)
 
 
-class MpProcess:
-    """A process of `multiprocessing`, from before its start: also what that library calls its `Popen`."""
+class MpProcess(WatchedProcess):
+    """A process of `multiprocessing`: also what that library calls its `Popen`."""
 
     def __init__(self) -> None:
-        self.pid = -1
-        self.returncode: int | None = None
-        #: Why nobody can tell how it ended, though it has.
-        self.unknown = ""
+        super().__init__()
         self._fds: list[int] = []
-        self._pidfd = -1
-        #: What is open as long as the child is watched: objects, which are closed as well where a loop is torn.
-        self._kept: list[io.FileIO] = []
 
     def launch(self, actor: process.BaseProcess) -> None:
         """Start it; this blocks."""
@@ -79,42 +69,6 @@ class MpProcess:
         finally:
             set_spawning_popen(None)
         return file.getvalue()
-
-    def _watch(self) -> None:
-        """From now on know the process, whatever has its number later; one that is gone already is known by nothing."""
-        with suppress(ProcessLookupError):
-            self._pidfd = self._keep(os.pidfd_open(self.pid), "r")
-
-    def _keep(self, fd: int, mode: str) -> int:
-        self._kept.append(io.FileIO(fd, mode))
-        return fd
-
-    def send_signal(self, sig: signal.Signals) -> None:
-        """Send it a signal, if it is still there."""
-        if self._pidfd != -1:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, sig)
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-    async def wait(self) -> None:
-        """Return when it is gone."""
-        if self._pidfd != -1:
-            await trio.lowlevel.wait_readable(self._pidfd)
-        if self.returncode is None and not self.unknown:
-            await self._ask()
-
-    async def _ask(self) -> None:
-        """Find out how it ended."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Forget it."""
-        self._pidfd = -1
-        while self._kept:
-            self._kept.pop().close()
 
 
 class SpawnedProcess(MpProcess):
@@ -141,7 +95,7 @@ class SpawnedProcess(MpProcess):
         if (tracker := TRACKER.fd) is not None:
             self._fds.append(tracker)
         theirs, ours = os.pipe()
-        self._keep(ours, "w")
+        self.keep(ours, "w")
         # An interrupt waits until the child has its own handlers. The mask of a thread is that of what it starts.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -151,11 +105,12 @@ class SpawnedProcess(MpProcess):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(theirs)
-        self._watch()
+        self.watch()
         with open(ours, "wb", closefd=False) as file:
             file.write(data)
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Find out how it ended."""
         try:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])  # noqa: ASYNC222 - it is gone
         except ChildProcessError:
@@ -190,38 +145,20 @@ class ServedProcess(MpProcess):
         """Have it forked, by a server that is started where there is none."""
         data = self._write_data(actor)
         self._status, ours = self._server.connect_to_new_process(self._fds)
-        self._keep(self._status, "r")
-        self._keep(ours, "w")
+        self.keep(self._status, "r")
+        self.keep(ours, "w")
         with open(ours, "wb", closefd=False) as file:
             file.write(data)
         self.pid = forkserver.read_signed(self._status)
-        self._watch()
+        self.watch()
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Find out how it ended."""
         with trio.move_on_after(STATUS_TIMEOUT, shield=True), suppress(EOFError, OSError):
             await trio.lowlevel.wait_readable(self._status)
             self.returncode = forkserver.read_signed(self._status)
         if self.returncode is None:
             self.unknown = UNKNOWN_STATUS
-
-
-class MpChild(ProcessChild):
-    """A child that `multiprocessing` has started."""
-
-    _process: MpProcess
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the process has ended and was reaped, by whomever."""
-        return super().is_gone or bool(self._process.unknown)
-
-    def conclude(self) -> Exit:
-        """Note how the process ended, and what it wrote."""
-        if not self._process.unknown:
-            return super().conclude()
-        self._keep_output()
-        self.exit = Exit("killed" if self.killed else "died", None, self._process.unknown)
-        return self.exit
 
 
 async def mp_spawn(
@@ -236,7 +173,7 @@ async def mp_spawn(
         child = SpawnedProcess()
         stack.callback(child.close)
         ends = await _launch(child, spec, stack, FORK_TIMEOUT, child.kill, {})
-        return await _live(MpChild(child, ends), spec, task_status)
+        return await _live(WatchedChild(child, ends), spec, task_status)
 
 
 class MpForkServer:
@@ -279,7 +216,7 @@ class MpForkServer:
         with ExitStack() as stack:
             async with self._turn:
                 child, ends = await self._fork(spec, stack)
-            return await _live(MpChild(child, ends), spec, task_status)
+            return await _live(WatchedChild(child, ends), spec, task_status)
 
     async def _fork(self, spec: ChildSpec, stack: ExitStack) -> tuple[ServedProcess, Ends]:
         """Have a child forked; once more, by a new server, where the one there is was lost."""
@@ -381,7 +318,7 @@ async def _launch(
     return ends
 
 
-async def _live(child: MpChild, spec: ChildSpec, task_status: trio.TaskStatus[Child]) -> Exit:
+async def _live(child: WatchedChild, spec: ChildSpec, task_status: trio.TaskStatus[Child]) -> Exit:
     told = join_parts(encode_paths(spec.sys_path), spec.boot)
     return await child.live(told, kill_grace=spec.kill_grace, task_status=task_status)
 
