@@ -2,17 +2,15 @@
 
 import gc
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
+from tests.spawn.descriptors import few_left
 from tests.spawn.test_backend import SOON, is_alive, make_spec, open_child
 from tractor._errors import Exit
 from tractor.spawn import _output, _trio
@@ -22,16 +20,6 @@ from tractor.spawn._backend import ChildSpec
 def read_command(pid: int) -> list[str]:
     """Return a process's command line as it was given."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-
-
-@contextmanager
-def preserved_limit() -> Iterator[None]:
-    """Put the limit on open files back."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def name_of(fd: int) -> str:
@@ -168,22 +156,12 @@ async def test_an_interpreter_that_does_not_know_itself(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("left", range(7))
 async def test_without_descriptors_nothing_is_left_open(left: int) -> None:
     """Wherever in the start of a child they run out; with enough of them again it works."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    fill: list[int] = []
-    with preserved_limit():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-        try:
-            with pytest.raises(OSError, match="Too many open files"):
-                while True:
-                    fill.append(os.dup(0))
-            for _ in range(left):
-                os.close(fill.pop())
-            with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Too many open files")):
-                async with open_child("trio"):
-                    pytest.fail(f"{left} were enough")
-        finally:
-            for fd in fill:
-                os.close(fd)
+    with (
+        few_left(left),
+        pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Too many open files")),
+    ):
+        async with open_child("trio"):
+            pytest.fail(f"{left} were enough")
     gc.collect()
     async with open_child("trio") as running:
         await running.wait_up()
