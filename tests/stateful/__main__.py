@@ -6,14 +6,12 @@ it and, if it fails, makes it smaller.
 
 from __future__ import annotations
 
-import argparse
-import os
-import random
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+from tests.seeds import read_seeds
 from tests.stateful.programs import write_program
 from tests.stateful.report import describe, find_failures_in_time, minimise
 from tests.stateful.shrink import kind_of
@@ -50,21 +48,15 @@ def play_many(first: int, count: int, jobs: int) -> int:
 
 def main() -> int:
     """Read the arguments, and play."""
-    parser = argparse.ArgumentParser(prog="make stateful ARGS=...", description=__doc__)
-    parser.add_argument("--seed", type=int, help="play this program only, and tell what happens")
-    parser.add_argument("--first", type=int, help="the first seed")
-    parser.add_argument("--count", type=int, default=50_000, help="how many programs (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.process_cpu_count() or 1, help="how many at a time")
-    given = parser.parse_args()
-    if given.seed is not None:
-        program = write_program(given.seed)
+    given = read_seeds("stateful", __doc__, "programs", 50_000)
+    if given.one is not None:
+        program = write_program(given.one)
         record = play(program)
         print(describe(program, record))
         if record.faults:
             print("\nThe same, smaller:\n\n" + minimise(program))
         return bool(record.faults)
-    first = random.SystemRandom().randrange(2**31) if given.first is None else given.first
-    return bool(play_many(first, given.count, given.jobs))
+    return bool(play_many(given.first, given.count, given.jobs))
 
 
 if __name__ == "__main__":

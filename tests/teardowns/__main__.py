@@ -5,7 +5,6 @@ A run chooses its seeds at random and says which is the first; `--first` repeats
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import queue
@@ -19,6 +18,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.seeds import read_seeds
 from tests.teardowns.plans import write_plan
 from tractor.testing import _procs
 
@@ -138,19 +138,13 @@ def play_round(seeds: list[int], results: Results, lock: threading.Lock) -> list
 
 def main() -> int:
     """Read the arguments, and play."""
-    parser = argparse.ArgumentParser(prog="make teardowns ARGS=...", description=__doc__)
-    parser.add_argument("--seed", type=int, help="play this one only")
-    parser.add_argument("--first", type=int, help="the first seed")
-    parser.add_argument("--count", type=int, default=10_000, help="how many (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.process_cpu_count() or 1, help="how many at a time")
-    given = parser.parse_args()
-    if given.seed is not None:
-        seeds = [given.seed]
-        print(write_plan(given.seed))
+    given = read_seeds("teardowns", __doc__, "teardowns", 10_000)
+    if given.one is not None:
+        seeds = [given.one]
+        print(write_plan(given.one))
     else:
-        first = random.SystemRandom().randrange(2**31) if given.first is None else given.first
-        seeds = list(range(first, first + given.count))
-        print(f"{given.count} teardowns from seed {first} on, {given.jobs} at a time", flush=True)
+        seeds = list(range(given.first, given.first + given.count))
+        print(f"{given.count} teardowns from seed {given.first} on, {given.jobs} at a time", flush=True)
     results = play_all(seeds, given.jobs)
     print(f"\n{results}")
     print(", ".join(f"{kind}: {count}" for kind, count in results.kinds.most_common()))
