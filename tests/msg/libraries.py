@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from tests.msg.test_codec_hooks import Money, pay
 from tractor.msg._codec import Codec, DecHook, DecodeError, _Msgspec
 from tractor.msg._marshal import Marshal
 from tractor.msg._pure import Pure
@@ -54,3 +57,13 @@ def assert_refused(spec: Any) -> None:
         except TypeError:
             continue
         raise AssertionError(f"{codec} takes {spec}")
+
+
+def assert_hooks_refused(codec: Codec) -> None:
+    """Assert that a hook that answers with the same object or with what cannot be sent, or refuses, is an error that says so."""
+    with pytest.raises(ValueError, match="contains itself or is nested too deeply"):
+        codec.encoder(lambda obj: obj)(Money(1))
+    with pytest.raises(OverflowError, match=r"cannot send an integer"):
+        codec.encoder(lambda obj: 2**64)(Money(1))
+    with pytest.raises(TypeError, match=r"'Money' \(at \[1\]\): debts stay at home"):
+        codec.encoder(pay)([1, Money(-1)])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.msg.libraries import GUEST, HOST, MSGSPEC, assert_marshal_same, outcome
+from tests.msg.libraries import GUEST, HOST, MSGSPEC, assert_hooks_refused, assert_marshal_same, outcome
 from tests.msg.test_codec import _SPECS, _VALUES, Order, Point, Text
 from tests.msg.test_codec_hooks import Colour, Money, earn, paint, pay, under
 from tests.msg.test_types import SAMPLES
@@ -199,12 +199,7 @@ def test_hooks_are_asked_alike(codec: Codec) -> None:
     for other in (HOST, GUEST):
         assert other.decoder(list[Money], earn)(codec.encoder(pay)([Money(5)])) == [Money(5)]
         assert other.decoder()(under(paint, lambda: codec.encoder(pay)([Money(5), Colour()]))) == [5, "blue"]
-    with pytest.raises(ValueError, match="contains itself or is nested too deeply"):
-        codec.encoder(lambda obj: obj)(Money(1))
-    with pytest.raises(OverflowError, match=r"cannot send an integer"):
-        codec.encoder(lambda obj: 2**64)(Money(1))
-    with pytest.raises(TypeError, match=r"'Money' \(at \[1\]\): debts stay at home"):
-        codec.encoder(pay)([1, Money(-1)])
+    assert_hooks_refused(codec)
     with pytest.raises(TypeError, match="'Text'"):
         codec.encode([Point(1), Text("a")])
 
