@@ -1,27 +1,16 @@
 """How a child fails to come up, or is not wanted any more before it is, whatever it is made of."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import trio
 
 import tractor
+from tests.supervise.kids import install_main
 from tractor.spawn._backend import SHARING
 
 #: Seconds in which something is done at once, on a busy machine.
 SOON = 10.0
-
-
-def install_main(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make some source the main module, as children see it."""
-    script = folder / "script.py"
-    script.write_text(source)
-    module = ModuleType("__main__")
-    module.__file__ = str(script)
-    monkeypatch.setitem(sys.modules, "__main__", module)
-    return script
 
 
 async def fail_to_start(backend: str, modules: list[str]) -> tractor.ActorFailure:

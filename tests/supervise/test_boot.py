@@ -2,9 +2,7 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ import tractor
 from tests.kinds import ENDLESS, OF_A_PROCESS
 from tests.programs import actors, bodies
 from tests.programs.watch import find_sockets
+from tests.supervise.kids import install_main
 from tractor.ipc._rtdir import get_rt_dir
 from tractor.runtime import _actor
 from tractor.supervise import _nursery
@@ -26,16 +25,7 @@ SOON = 3.0
 @pytest.fixture
 def main_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that makes some source the main module, as children see it."""
-
-    def install(source: str) -> Path:
-        script = tmp_path / "script.py"
-        script.write_text(source)
-        module = ModuleType("__main__")
-        module.__file__ = str(script)
-        monkeypatch.setitem(sys.modules, "__main__", module)
-        return script
-
-    return install
+    return lambda source: install_main(source, tmp_path, monkeypatch)
 
 
 async def fail_to_start(boot_timeout: float = 30.0) -> tractor.ActorFailure:
