@@ -34,7 +34,7 @@ DECLARED = {
         examples/test_census_analysis.py examples/test_census_job.py examples/test_census_report.py
         supervise/test_errors.py supervise/test_lifecycle.py supervise/test_main.py supervise/test_mainmod.py
         supervise/test_spec.py supervise/test_verdict.py
-        test_architecture.py test_errors.py test_greedy_peers.py test_hooks.py test_ids.py test_log.py
+        test_2way_frames.py test_architecture.py test_errors.py test_greedy_peers.py test_hooks.py test_ids.py test_log.py
         test_lying_peers.py test_precedence.py test_typing.py
         testing
     """,

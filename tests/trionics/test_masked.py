@@ -1,25 +1,16 @@
-"""Which error a cancellation has hidden, and which one the program had dealt with."""
+"""Which error a cancellation has hidden; `test_not_masked.py` has those that the program had dealt with."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncGenerator
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.trionics.cancelled import Code, cancel_amid, fail, in_a_retry_loop, nothing
 from tractor.trionics._masked import find_masked
-
-type Code = Callable[[], Awaitable[Any]]
-
-
-async def fail(text: str = "masked") -> None:
-    """Raise."""
-    await trio.lowlevel.checkpoint()
-    raise OSError(text)
 
 
 @contextlib.asynccontextmanager
@@ -28,15 +19,6 @@ async def cleans_up() -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await trio.sleep_forever()
-
-
-@contextlib.asynccontextmanager
-async def retries() -> AsyncGenerator[None]:
-    """Catch what comes out of the block, and wait."""
-    try:
-        yield
-    except OSError:
         await trio.sleep_forever()
 
 
@@ -148,144 +130,6 @@ async def a_group() -> None:
         await trio.sleep_forever()
 
 
-async def in_a_retry_loop(text: str = "caught") -> None:
-    """The commonest of all."""
-    while True:
-        try:
-            await fail(text)
-        except OSError:
-            await trio.sleep_forever()
-
-
-async def in_a_bare_handler() -> None:
-    """Nothing is raised again."""
-    try:
-        await fail()
-    except:  # noqa: E722 - that is the case
-        await trio.sleep_forever()
-
-
-async def in_a_handler_with_a_branch() -> None:
-    """It would have raised before it waited."""
-    for attempt in range(3):
-        try:
-            await fail()
-        except (OSError, ValueError) as exc:
-            if attempt > 1 or exc.args == ():
-                raise
-            await trio.sleep_forever()
-        else:
-            break
-
-
-async def in_a_handler_that_returns() -> Any:
-    """A default that takes time to get."""
-    try:
-        return os.environ["MISSING"]
-    except KeyError:
-        return await trio.sleep_forever()
-
-
-async def in_a_handler_that_never_ends() -> None:
-    """There is no way out of it."""
-    try:
-        await fail()
-    except OSError:
-        while True:
-            await trio.sleep(3600)
-
-
-async def in_a_clause_of_a_group() -> None:
-    """`except*` catches as well."""
-    try:
-        await fail()
-    except* OSError:
-        await trio.sleep_forever()
-
-
-async def in_a_manager_that_catches() -> None:
-    """The block's error ends in the manager."""
-    async with retries():
-        await fail()
-
-
-async def in_retry_loops_of_a_nursery() -> None:
-    """Several at once."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(in_a_retry_loop)
-        nursery.start_soon(in_a_retry_loop)
-
-
-async def replaced_by_one_that_was_caught() -> None:
-    """The second stands for the first."""
-    try:
-        try:
-            await fail()
-        except OSError as exc:
-            raise ValueError from exc
-    except ValueError:
-        await trio.sleep_forever()
-    raise AssertionError("not reached")
-
-
-async def replaced_further_in() -> None:
-    """The same, in a function that has ended."""
-
-    async def translates() -> None:
-        try:
-            await fail()
-        except OSError as exc:
-            raise ValueError from exc
-
-    try:
-        await translates()
-    except ValueError:
-        await trio.sleep_forever()
-
-
-async def a_contended_lock() -> None:
-    """Trio itself raises and catches."""
-    lock = trio.Lock()
-    async with trio.open_nursery() as nursery:
-
-        async def hold() -> None:
-            async with lock:
-                await trio.sleep_forever()
-
-        nursery.start_soon(hold)
-        await trio.testing.wait_all_tasks_blocked()
-        async with lock:
-            pass
-
-
-async def nothing() -> None:
-    """Only the cancellation."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.sleep_forever)
-        try:
-            await trio.sleep_forever()
-        finally:
-            await trio.lowlevel.checkpoint()
-
-
-async def cancel_amid(code: Code) -> BaseException:
-    """Return what leaves `code` when it is cancelled in its wait."""
-    left: list[BaseException] = []
-
-    async def run() -> None:
-        try:
-            await code()
-        except BaseException as exc:
-            left.append(exc)
-            raise
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(run)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    return left[0]
-
-
 @pytest.mark.parametrize(
     "code",
     [
@@ -306,28 +150,6 @@ async def test_an_error_on_its_way_out_is_found(code: Code) -> None:
     found = find_masked(await cancel_amid(code))
     assert isinstance(found, OSError)
     assert str(found) == "masked"
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        in_a_retry_loop,
-        in_a_bare_handler,
-        in_a_handler_with_a_branch,
-        in_a_handler_that_returns,
-        in_a_handler_that_never_ends,
-        in_a_clause_of_a_group,
-        in_a_manager_that_catches,
-        in_retry_loops_of_a_nursery,
-        replaced_by_one_that_was_caught,
-        replaced_further_in,
-        a_contended_lock,
-        nothing,
-    ],
-)
-async def test_an_error_that_was_dealt_with_is_none(code: Code) -> None:
-    """A program that waits before it tries again is well."""
-    assert find_masked(await cancel_amid(code)) is None
 
 
 async def test_a_group_is_found_without_its_cancellations() -> None:
