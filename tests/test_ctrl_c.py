@@ -130,6 +130,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_stuck_child(
         assert second - first < 1.0
 
 
+@pytest.mark.alone
 def test_one_ctrl_c_is_enough_for_a_stuck_child(transport: str, tmp_path: Path) -> None:
     """It has its grace, then it is ended by force."""
     with open_terminal(tmp_path / "tree", transport, "stuck") as terminal:
