@@ -135,7 +135,7 @@ def test_a_thread_that_is_an_interpreter_is_hung_up_on(monkeypatch: pytest.Monke
     monkeypatch.setattr(_interpreter, "_others", lambda: [thread])
     ours, theirs = socket.socketpair()
     with ours:
-        warden = InterpreterWarden(theirs, shares=False)
+        warden = InterpreterWarden(theirs)
         warden.start()
         warden.hung_up = True
         warden.finished()
@@ -143,3 +143,48 @@ def test_a_thread_that_is_an_interpreter_is_hung_up_on(monkeypatch: pytest.Monke
         warden.close()
         theirs.close()
     assert ended == ["in order"]
+
+
+def test_an_interrupt_at_the_end_of_an_actor_locks_nobody_out() -> None:
+    """See ai/conc-anal/lock-kept-interrupted-in-with.md."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(300):
+            _end_in_the_rain()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _end_in_the_rain() -> None:
+    wardens: list[InterpreterWarden] = []
+    ours, theirs = socket.socketpair()
+
+    def be_actor() -> None:
+        wardens.append(InterpreterWarden(theirs))
+        while True:
+            try:
+                for _ in range(3000):
+                    pass
+                wardens[0].finished()
+                return
+            except KeyboardInterrupt:
+                continue
+
+    def rain() -> None:
+        while not wardens[0].is_finished:
+            wardens[0]._interrupt()
+
+    with ours:
+        actor = threading.Thread(target=be_actor, daemon=True)
+        actor.start()
+        while not wardens:
+            time.sleep(0)
+        guard = threading.Thread(target=rain, daemon=True)
+        guard.start()
+        for thread in (actor, guard):
+            thread.join(5)
+            assert not thread.is_alive()
+        wardens[0]._wake.close()
+        wardens[0]._sleeper.close()
+        theirs.close()

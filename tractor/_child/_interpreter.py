@@ -11,7 +11,8 @@ import threading
 import time
 import traceback
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -56,15 +57,14 @@ _STDLIB = (os.path.dirname(os.__file__) + os.sep, "<frozen")
 class InterpreterWarden(Warden):
     """Watches the lifeline of an interpreter, and takes every step that ends its threads: nobody outside of it can.
 
-    `shares`: whether it has the lock of the process. What it sees of the main thread, when that does not end, it writes to
-    the lifeline.
+    What it sees of the main thread, when that does not end, it writes to the lifeline.
     """
 
-    def __init__(self, lifeline: socket.socket, *, shares: bool) -> None:
+    def __init__(self, lifeline: socket.socket) -> None:
         super().__init__(lifeline, os.getpid())
-        self._shares = shares
         self._main = threading.get_ident()
-        self._lock = threading.Lock()
+        #: Whether the warden is just interrupting; it looks whether that is still wanted after it has said so.
+        self._interrupts = False
         self._wake, self._sleeper = socket.socketpair()
         self._epoll: select.epoll | None = None
         self._thread = threading.Thread(target=self._watch, name="tractor-warden", daemon=True)
@@ -79,15 +79,11 @@ class InterpreterWarden(Warden):
 
     def finished(self) -> None:
         """The actor has ended; from here on nothing interrupts this thread."""
-        while True:
-            try:
-                with self._lock:
-                    self._finished.set()
-                _interrupt(self._main, None)
-                return
-            except KeyboardInterrupt:
-                # It was under way.
-                continue
+        # No lock: an interrupt that comes just when one was taken leaves it so for ever.
+        self._finished.set()
+        while self._interrupts:
+            time.sleep(0)
+        _interrupt(self._main, None)
 
     def end_threads(self) -> list[str]:
         """Return when no thread but this one is left, or the names of those that nothing ends."""
@@ -142,33 +138,47 @@ class InterpreterWarden(Warden):
         Cancel it; interrupt the user's code that keeps its loop from turning; lift the shields of one that turns;
         interrupt whatever runs, also where that tears the loop.
         """
+        with _switching_often():
+            self._climb(hurry=hurry)
+        while not self._finished.wait(_SELDOM):
+            self._tear()
+
+    def _climb(self, *, hurry: bool) -> None:
         began = time.monotonic()
-        lifted = False
+        lifted, turned = False, True
         count = 0
-        if not self._shares:
-            # Or each step waits for what it is to end to let go of the lock.
-            sys.setswitchinterval(_SWITCH)
-        while not self.is_finished:
-            turned = self._turns(_TURN)
+        while not self.is_finished and count < _OFTEN:
             waited = time.monotonic() - began
-            if turned and waited >= LIFT_AFTER and not lifted:
+            tears = waited >= (_TEAR_SOON if hurry else _TEAR_AFTER)
+            if not tears:
+                turned = self._turns(_TURN)
+            if turned and waited >= LIFT_AFTER and not tears and not lifted:
                 lifted = True
                 self._in_loop(self._lift)
-            tears = waited >= (_TEAR_SOON if hurry else _TEAR_AFTER)
             if tears or (not turned and _is_in_user_code(self._main)):
                 if count == 0 and not turned:
                     self._say_interrupting()
-                with self._lock:
-                    if not self.is_finished:
-                        _interrupt(self._main, KeyboardInterrupt)
                 if tears:
-                    # What trio says of a loop that was torn is no news to anybody.
-                    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"trio\.")
-                    self._wake_loop()
+                    self._tear()
+                else:
+                    self._interrupt()
                 if count % 10 == 1:
                     self._tell_stack()
                 count += 1
-            self._finished.wait(_AGAIN if count < _OFTEN else _SELDOM)
+            self._finished.wait(_AGAIN)
+
+    def _interrupt(self) -> None:
+        self._interrupts = True
+        if not self.is_finished:
+            _interrupt(self._main, KeyboardInterrupt)
+        self._interrupts = False
+
+    def _tear(self) -> None:
+        """Interrupt whatever runs, and what waits. From now on nothing of the loop's is used that has a lock."""
+        # What trio says of a loop that was torn is no news to anybody.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"trio\.")
+        self._interrupt()
+        self._wake_loop()
 
     def guard(self, actor: Actor) -> None:
         """Say whom to cancel; called inside the trio loop as soon as there is one."""
@@ -179,7 +189,6 @@ class InterpreterWarden(Warden):
 
     def _wake_loop(self) -> None:
         """Have a loop that waits for events run code, so that it notices; a torn one may not hear of the usual way."""
-        self._in_loop(_nothing)
         with suppress(OSError, ValueError):
             if self._epoll is not None:
                 mask = select.EPOLLOUT | select.EPOLLONESHOT
@@ -251,17 +260,10 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
     trio._core._thread_cache.IDLE_TIMEOUT = _IDLE  # type: ignore[assignment]
     channel, lifeline = socket.socket(fileno=channel_fd), socket.socket(fileno=lifeline_fd)
     body = InterpreterBody(gil, stderr_fd)
-    warden = InterpreterWarden(lifeline, shares=gil == "shared")
-    warden.start()
+    warden = InterpreterWarden(lifeline)
     status: int | str = 1
     try:
-        try:
-            spec: SpawnSpec = get_codec().decoder(SpawnSpec)(boot)
-            if spec.loglevel:
-                get_console_log(spec.loglevel)
-            status = trio.run(be_actor, spec, channel, warden, body, {})
-        finally:
-            warden.finished()
+        status = _run_guarded(boot, channel, warden, body)
     except BaseException:  # noqa: BLE001 - whatever it was, the interpreter has to be left
         if body.refused is None:
             # Its channel breaks soon, and its threads may take long: who wonders why is to see that it is going.
@@ -283,6 +285,45 @@ def live(boot: bytes, channel_fd: int, lifeline_fd: int, stderr_fd: int, gil: st
     elif count_lent():
         status = f"{LENT}{status}"
     raise SystemExit(status)
+
+
+def _run_guarded(
+    boot: bytes, channel: socket.socket, warden: InterpreterWarden, body: InterpreterBody
+) -> int:
+    try:
+        warden.start()
+        spec: SpawnSpec = get_codec().decoder(SpawnSpec)(boot)
+        if spec.loglevel:
+            get_console_log(spec.loglevel)
+        return trio.run(be_actor, spec, channel, warden, body, {})
+    finally:
+        # Here and not in a function of its own, whose first step an interrupt could forestall.
+        while True:
+            try:
+                warden.finished()
+                break
+            except KeyboardInterrupt:
+                # It was under way.
+                continue
+
+
+@contextmanager
+def _switching_often() -> Iterator[None]:
+    """Have threads let go of the lock sooner, or each step waits long for what it is to end.
+
+    Others may have the same lock, and do the same: who finds it so leaves it so, and a setting of the program's comes back.
+    """
+    before = sys.getswitchinterval()
+    if before <= _SWITCH:
+        yield
+        return
+    sys.setswitchinterval(_SWITCH)
+    ours = sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == ours:
+            sys.setswitchinterval(before)
 
 
 def _others() -> list[threading.Thread]:
@@ -316,7 +357,3 @@ def _is_in_user_code(ident: int) -> bool:
         # What the standard library does, it does for its caller.
         frame = frame.f_back
     return False
-
-
-def _nothing() -> None:
-    """Wake the loop."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 import trio
 
+from tractor._child._flag import Flag
 from tractor.ipc import _uds
 from tractor.ipc._addr import UDSAddress
 from tractor.log import get_logger
@@ -52,7 +53,7 @@ class Warden:
         self._parent: select.poll | None = None
         self._actor: Actor | None = None
         self._token: trio.lowlevel.TrioToken | None = None
-        self._finished = threading.Event()
+        self._finished = Flag()
         #: Whether the parent has hung up; from then on an interrupt may land anywhere.
         self.hung_up = False
         #: Whether the actor has ended because its channel to the parent was lost.
@@ -108,7 +109,7 @@ class Warden:
         if self._token is not None and not self.is_orphan() and not self._turns() and not self.is_finished:
             self._say_interrupting()
             os.kill(os.getpid(), signal.SIGINT)
-        if not self._finished.wait(max(0.0, began + LIFT_AFTER - time.monotonic())):
+        if not self._finished.wait(began + LIFT_AFTER - time.monotonic()):
             self._in_loop(self._lift)
         self._finished.wait(INTERRUPT_AFTER - LIFT_AFTER)
         # Whoever lives uses force: the parent, else this thread.
@@ -134,7 +135,7 @@ class Warden:
 
     def _turns(self, within: float = TURN) -> bool:
         """Whether the loop runs what it is given `within` so many seconds. There may be none yet, or none any more."""
-        turned = threading.Event()
+        turned = Flag()
         self._in_loop(turned.set)
         return turned.wait(within)
 

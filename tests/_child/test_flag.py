@@ -1,0 +1,57 @@
+"""An event for a thread that others interrupt."""
+
+import sys
+import threading
+import time
+
+from tractor._child._flag import Flag
+from tractor._child._interpreter import _interrupt
+
+
+def test_it_is_set_once_and_for_all() -> None:
+    """However often, and whoever looks."""
+    flag = Flag()
+    assert (flag.is_set(), flag.wait(0), flag.wait(-1)) == (False, False, False)
+    flag.set()
+    flag.set()
+    for _ in range(3):
+        assert (flag.is_set(), flag.wait(0), flag.wait(10)) == (True, True, True)
+
+
+def test_who_waits_is_told() -> None:
+    """Long before its time is over."""
+    flag = Flag()
+    threading.Timer(0.02, flag.set).start()
+    began = time.monotonic()
+    assert flag.wait(30)
+    assert time.monotonic() - began < 10
+
+
+def test_a_thread_that_is_interrupted_while_it_sets_it_locks_nobody_out() -> None:
+    """Neither itself nor who waits, at whatever moment that is."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(300):
+            flag = Flag()
+            thread = threading.Thread(target=_set, args=(flag,), daemon=True)
+            thread.start()
+            while not flag.is_set() and thread.ident is not None:
+                _interrupt(thread.ident, KeyboardInterrupt)
+            assert flag.wait(5)
+            thread.join(5)
+            assert not thread.is_alive()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _set(flag: Flag) -> None:
+    while True:
+        try:
+            for _ in range(1000):
+                pass
+            flag.set()
+        except KeyboardInterrupt:
+            continue
+        else:
+            return
