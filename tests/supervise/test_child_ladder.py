@@ -17,7 +17,11 @@ from tests.supervise.pretend import (
 )
 from tractor._errors import Exit
 from tractor._hooks import on_kill
+from tractor.ipc._transport import Buffer
+from tractor.msg._codec import get_codec
+from tractor.msg._errbox import pack_error
 from tractor.supervise._lifecycle import Phase
+from tractor.wire._kinds import Kind
 
 
 @in_no_time
@@ -61,6 +65,28 @@ async def test_a_child_can_be_killed_without_a_question() -> None:
             await world.child.gone.wait()
         assert [step for step, _ in world.body.steps] == ["kill"]
     assert heard == [(f"kid@{os.getpid()}", "no time")]
+
+
+@in_no_time
+async def test_a_child_that_is_torn_while_it_answers_is_ended_all_the_same() -> None:
+    """What interrupts its code may hit the runtime's, and comes back as the answer: no news to whoever wants its end."""
+
+    async def fail(world: World) -> None:
+        await world.come_up()
+
+        def answer(kind: int, flags: int, did: int, body: Buffer) -> None:
+            if kind == Kind.START:
+                error = pack_error(KeyboardInterrupt(), ("kid", world.uuid))
+                world.there.post(Kind.ERROR, 0, did, get_codec().encode(error))
+
+        await world.there.run(answer)
+
+    async with open_world(fail, obeys=("kill",)) as world:
+        await world.child.up.wait()
+        world.child.end_soon("enough")
+        await world.child.gone.wait()
+        assert [step for step, _ in world.body.steps] == list(ALL)
+        assert world.child.failure is None
 
 
 @in_no_time

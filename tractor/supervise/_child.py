@@ -18,6 +18,7 @@ from tractor.ipc._channel import Channel
 from tractor.ipc._rtdir import get_rt_dir
 from tractor.ipc._transport import SocketTransport
 from tractor.log import get_logger
+from tractor.msg._boxed import RemoteActorError
 from tractor.msg._errbox import unpack_error
 from tractor.msg._types import Bye, Hello
 from tractor.runtime._actor import Actor
@@ -41,8 +42,7 @@ class SupervisedChild:
 
     `bind_addrs`: where it was told to listen, if it was. `token`: what it proves itself with when it connects back;
     empty for one that inherits its channel. `grace`: seconds it has to end in order. `boot_timeout`: seconds from its
-    creation to its hello.
-    `on_change` is called when it is up, when its end begins, and when it is gone.
+    creation to its hello. `on_change` is called when it is up, when its end begins, and when it is gone.
     """
 
     def __init__(
@@ -339,7 +339,8 @@ class SupervisedChild:
     @trio.lowlevel.enable_ki_protection
     async def _ask(self, grace: float) -> None:
         if self.portal is not None and grace > 0:
-            await self.portal.cancel_actor(grace, grace=grace, reason=self.end_reason)
+            with suppress(RemoteActorError):  # Of one that is interrupted while it answers; it ends.
+                await self.portal.cancel_actor(grace, grace=grace, reason=self.end_reason)
 
     async def _drain(self) -> None:
         """The body is gone; take in what it sent before, which ends with the end of the stream."""
