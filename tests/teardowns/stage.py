@@ -78,6 +78,9 @@ class Scene:
             left.processes[:] = [proc for proc in left.processes if proc.state != "Z"]
         if left:
             states = "".join(f"\n  thread {tid} is {read_state(tid)}" for tid in left.threads)
+            states += "".join(
+                f"\n  process {proc.pid} is {read_state(proc.pid)}: {proc.command()}" for proc in left.processes
+            )
             outcome.faults.append(f"left behind:\n{left}{states}")
             left.end()
         return outcome
@@ -279,8 +282,8 @@ def find_leaks(before: _leaks.Snapshot, mark: str, sockets: Path | None) -> _lea
 
 
 def read_state(tid: int) -> str:
-    """Return what the kernel says of a thread of ours: whether it runs or waits, where, and the processor time it has had."""
-    task = Path(f"/proc/self/task/{tid}")
+    """Return what the kernel says of a thread: whether it runs or waits, where, and the processor time it has had."""
+    task = Path(f"/proc/{tid}")
     try:
         fields = (task / "stat").read_text().rpartition(")")[2].split()
         return (
