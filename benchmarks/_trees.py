@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -13,9 +13,9 @@ import tractor
 
 @tractor.context
 async def grow(ctx: tractor.Context, depth: int, width: int, grace: float, linger: float) -> None:
-    """Be an actor with `depth` levels below; the first value are the pids of this whole branch."""
-    async with growing(depth, width, grace, linger) as pids:
-        await ctx.started([os.getpid(), *pids])
+    """Be an actor with `depth` levels below; the first value are the bodies of this whole branch."""
+    async with growing(depth, width, grace, linger) as bodies:
+        await ctx.started([threading.get_native_id(), *bodies])
         try:
             await trio.sleep_forever()
         finally:
@@ -25,14 +25,15 @@ async def grow(ctx: tractor.Context, depth: int, width: int, grace: float, linge
 
 @asynccontextmanager
 async def growing(depth: int, width: int, grace: float, linger: float = 0.0) -> AsyncGenerator[list[int]]:
-    """Hold `depth` levels of actors below this one, `width` children each; yield their pids when all are up.
+    """Hold `depth` levels of actors below this one, `width` children each; yield their bodies when all are up.
 
+    The body of an actor is the thread that it runs on, by the number that the kernel gives it: for a process that is its pid.
     `grace` is that of every nursery. `linger`: seconds that each actor takes, behind a shield, when it is cancelled.
     """
     if depth == 0:
         yield []
         return
-    pids: list[int] = []
+    bodies: list[int] = []
     branches = 0
     up = trio.Event()
 
@@ -42,7 +43,7 @@ async def growing(depth: int, width: int, grace: float, linger: float = 0.0) -> 
             _,
             branch,
         ):
-            pids.extend(branch)
+            bodies.extend(branch)
             branches += 1
             if branches == width:
                 up.set()
@@ -57,6 +58,6 @@ async def growing(depth: int, width: int, grace: float, linger: float = 0.0) -> 
                 )
                 holders.start_soon(hold, portal)
             await up.wait()
-            yield pids
+            yield bodies
             holders.cancel_scope.cancel()
         await nursery.cancel()

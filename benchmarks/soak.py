@@ -1,17 +1,19 @@
 """Cancel a tree of actors, again and again, and print how long that takes.
 
 Run by `make soak`; see `--help`. Every round grows a new tree, cancels the scope around it, and measures from there until the
-block is left. The exit status is 1 where an actor was still there then, or a round took as long as its grace: then something has
-waited for force.
+block is left. TRACTOR_SPAWN_METHOD says what the actors are. The exit status is 1 where an actor was still there then, or a
+round took as long as its grace: then something has waited for force.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -56,7 +58,21 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def used_cpu(pids: list[int]) -> float:
+def _read_fact(body: int, name: str) -> str:
+    """Return the first word of what the kernel says under this name of a body, or "" when it is gone."""
+    try:
+        lines = Path(f"/proc/{body}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+
+def find_pids(bodies: Iterable[int]) -> set[int]:
+    """Return the processes that these bodies are in; interpreters share one."""
+    return {int(pid) for body in bodies if (pid := _read_fact(body, "Tgid"))}
+
+
+def used_cpu(pids: Iterable[int]) -> float:
     """Return the processor seconds that these processes have used so far."""
     total = 0
     for pid in pids:
@@ -72,15 +88,9 @@ def used_here() -> float:
     return time.process_time() + gone.ru_utime + gone.ru_stime
 
 
-def count_left(pids: list[int]) -> int:
-    """Return how many of these processes are there and run."""
-    states = []
-    for pid in pids:
-        try:
-            states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return sum(state not in "ZX" for state in states)
+def count_left(bodies: Iterable[int]) -> int:
+    """Return how many of these bodies are there and run."""
+    return sum(_read_fact(body, "State") not in ("", "Z", "X") for body in bodies)
 
 
 async def play(options: argparse.Namespace) -> Round:
@@ -89,15 +99,16 @@ async def play(options: argparse.Namespace) -> Round:
         before = used_here()
         began = time.perf_counter()
         with trio.CancelScope() as scope:
-            async with _trees.growing(options.depth, options.width, options.grace) as pids:
+            async with _trees.growing(options.depth, options.width, options.grace) as bodies:
                 grown = time.perf_counter()
-                lived = used_here() - before + used_cpu(pids)
+                # What interpreters use this process does.
+                lived = used_here() - before + used_cpu(find_pids(bodies) - {os.getpid()})
                 cancelled = time.perf_counter()
                 scope.cancel()
                 await trio.sleep_forever()
         gone = time.perf_counter()
     cpu = used_here() - before - lived
-    return Round(len(pids), grown - began, gone - cancelled, cpu, count_left(pids), _machine.load())
+    return Round(len(set(bodies)), grown - began, gone - cancelled, cpu, count_left(bodies), _machine.load())
 
 
 def summarise(rounds: list[Round]) -> str:
