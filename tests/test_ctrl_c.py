@@ -12,11 +12,18 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.programs.bodies import FORCE, SHARED
 from tests.programs.watch import GONE, READY, Tree, find_marked, find_sockets
 from tractor.testing import _procs
 
 #: How often each is done, at moments that differ.
 TIMES = 10
+#: Seconds that a stuck child has. Interpreters end from inside and are taken apart one by one, so that force may take longer than
+#: the grace of a process: more of it, or nobody could tell the one from the other.
+GRACE = 1.0
+AMPLE = 4.0 if SHARED else GRACE
+#: Seconds until force has ended a chain of three whose first is stuck, from the order on.
+AT_ONCE = FORCE if SHARED else 0.4
 
 
 class Terminal:
@@ -64,10 +71,10 @@ class Terminal:
 
 
 @contextmanager
-def open_terminal(folder: Path, transport: str, what: str) -> Iterator[Terminal]:
+def open_terminal(folder: Path, transport: str, what: str, grace: float = GRACE) -> Iterator[Terminal]:
     """Run `nest.py` in a terminal of its own."""
     folder.mkdir()
-    terminal = Terminal(Tree(folder, "nest.py", transport, what, PYTHON_COLORS="0"))
+    terminal = Terminal(Tree(folder, "nest.py", transport, what, str(grace), PYTHON_COLORS="0"))
     try:
         yield terminal
     finally:
@@ -118,15 +125,15 @@ def test_a_root_that_is_spawning_ends(transport: str, tmp_path: Path) -> None:
 def test_a_second_ctrl_c_does_not_wait_for_a_stuck_child(
     transport: str, moment: float, tmp_path: Path
 ) -> None:
-    """Once is a request, and a child has its grace of a second; twice is an order."""
-    with open_terminal(tmp_path / "tree", transport, "stuck") as terminal:
+    """Once is a request, and a child has its grace; twice is an order."""
+    with open_terminal(tmp_path / "tree", transport, "stuck", AMPLE) as terminal:
         terminal.tree.wait_for(event="ready")
         first = terminal.press_ctrl_c()
         time.sleep(moment)
         assert terminal.is_running
         second = terminal.press_ctrl_c()
         # The second interrupt may come while the body handles the first, and Python shows both then.
-        check_end(terminal, second, within=0.4, interrupts=2)
+        check_end(terminal, second, within=AT_ONCE, interrupts=2)
         assert second - first < 1.0
 
 
@@ -135,7 +142,7 @@ def test_one_ctrl_c_is_enough_for_a_stuck_child(transport: str, tmp_path: Path) 
     """It has its grace, then it is ended by force."""
     with open_terminal(tmp_path / "tree", transport, "stuck") as terminal:
         terminal.tree.wait_for(event="ready")
-        check_end(terminal, terminal.press_ctrl_c())
+        check_end(terminal, terminal.press_ctrl_c(), within=GRACE + FORCE if SHARED else GONE)
 
 
 LOADING = """

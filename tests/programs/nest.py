@@ -1,13 +1,14 @@
 """A chain of actors three levels deep, as plain as a user would write it.
 
-Usage: python nest.py REPORT TRANSPORT WHAT
+Usage: python nest.py REPORT TRANSPORT WHAT [GRACE]
 
 WHAT is what goes on in it: `sleep`, `block` (the deepest one never checkpoints), `stuck` (the root's own child does not),
-`stream` (all levels), or `spawn` (the root starts one child after the other instead).
+`stream` (all levels), or `spawn` (the root starts one child after the other instead). GRACE: seconds that the root's child has.
 """
 
 import os
 import sys
+from functools import partial
 
 import trio
 
@@ -56,10 +57,10 @@ async def spawn(nursery: tractor.ActorNursery, report: str) -> None:
         note(report, event=f"child {number}")
 
 
-async def main(report: str, transport: str, what: str) -> None:
+async def main(report: str, transport: str, what: str, grace: str = "1.0") -> None:
     """Be the root."""
     note(report, actor="root", pid=os.getpid())
-    async with tractor.open_nursery(enable_transports=[transport]) as nursery:
+    async with tractor.open_nursery(enable_transports=[transport], grace=float(grace)) as nursery:
         if what == "spawn":
             await spawn(nursery, report)
         portal = await nursery.start_actor(f"level{DEPTH - 1}", enable_modules=["__main__"])
@@ -76,4 +77,4 @@ async def main(report: str, transport: str, what: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], sys.argv[2], sys.argv[3])
+    trio.run(partial(main, *sys.argv[1:]))
