@@ -34,17 +34,18 @@ pytest=("$bin/python" -m pytest)
 # Three on two cores: many tests wait for most of their time.
 workers=(-n 3 --dist worksteal)
 # What a session on another backend runs: the tests that the backend makes a difference to.
-elsewhere='not alone and not no_backend and not own_backend'
+elsewhere='not no_backend and not own_backend'
 
-# Stages beside that of the default backend, as: when | name | variables | arguments of pytest.
-# `test` and `all`: the target that runs it, `all` runs both; 3.14+: of these versions only.
+# Stages beside that of the default backend, as: when | alone | name | variables | arguments of pytest.
+# `test` and `all`: the target that runs it, `all` runs both; 3.14+: of these versions only. `alone` is the target that also
+# runs those of its tests that want the machine for themselves, one by one; `-`: none does.
 stages=(
-    'test 3.14+ | interpreters                   |                           | --spawn-backend subint'
-    'test 3.13+ | forks                          |                           | --spawn-backend forkserver'
-    'all  3.14+ | interpreters that share a lock | TRACTOR_SUBINT_GIL=shared | --spawn-backend subint'
-    'all  3.13+ | children that connect back     |                           | --child-link connect'
-    'all  3.13+ | multiprocessing, spawn         |                           | --spawn-backend mp_spawn'
-    'all  3.13+ | multiprocessing, fork server   |                           | --spawn-backend mp_forkserver'
+    'test 3.14+ | all | interpreters                   |                           | --spawn-backend subint'
+    'test 3.13+ | all | forks                          |                           | --spawn-backend forkserver'
+    'all  3.14+ | all | interpreters that share a lock | TRACTOR_SUBINT_GIL=shared | --spawn-backend subint'
+    'all  3.13+ | -   | children that connect back     |                           | --child-link connect'
+    'all  3.13+ | -   | multiprocessing, spawn         |                           | --spawn-backend mp_spawn'
+    'all  3.13+ | -   | multiprocessing, fork server   |                           | --spawn-backend mp_forkserver'
 )
 
 # has_version 3.14+: whether this Python is of that version or a later one.
@@ -52,16 +53,22 @@ has_version() {
     "$bin/python" -c "import sys; sys.exit(sys.version_info < tuple(map(int, sys.argv[1].rstrip('+').split('.'))))" "$1"
 }
 
-# run_stages WHEN: run the stages of a target.
+# run_stages TARGET: run what this target adds of the stages.
 run_stages() {
-    local line when since name vars args
+    local line when since alone name vars args
     for line in "${stages[@]}"; do
-        IFS='|' read -r when name vars args <<<"$line"
+        IFS='|' read -r when alone name vars args <<<"$line"
         read -r when since <<<"$when"
+        read -r alone <<<"$alone"
         read -r name <<<"$name"
-        if [[ $when == "$1" ]] && has_version "$since"; then
-            # shellcheck disable=SC2086 - these are several words
-            step "tests of $name (pytest)" env $vars "${pytest[@]}" "${workers[@]}" -m "$elsewhere" $args
+        has_version "$since" || continue
+        # shellcheck disable=SC2086 - these are several words
+        if [[ $when == "$1" ]]; then
+            step "tests of $name (pytest)" env $vars "${pytest[@]}" "${workers[@]}" -m "not alone and $elsewhere" $args
+        fi
+        # shellcheck disable=SC2086
+        if [[ $alone == "$1" ]]; then
+            step "tests of $name that measure, one by one (pytest)" env $vars "${pytest[@]}" -m "alone and $elsewhere" $args
         fi
     done
 }

@@ -201,7 +201,7 @@ def test_every_block_follows_the_rules(document: Path) -> None:
     steps = set(re.findall(r"^ *step '([^']+)'", script, re.MULTILINE))
     steps |= {
         f"tests of {name} (pytest)"
-        for name in re.findall(r"^    '\w+ +\S+ \| (.+?) *\|", script, re.MULTILINE)
+        for name in re.findall(r"^    '\w+ +\S+ \| \S+ +\| (.+?) *\|", script, re.MULTILINE)
     }
     sources = {program.source for program in programs(document)}
     for block in blocks(document):
