@@ -79,7 +79,8 @@ class Scene:
         if left:
             states = "".join(f"\n  thread {tid} is {read_state(tid)}" for tid in left.threads)
             states += "".join(
-                f"\n  process {proc.pid} is {read_state(proc.pid)}: {proc.command()}" for proc in left.processes
+                f"\n  process {proc.pid} is {read_state(proc.pid)}: {proc.command()}"
+                for proc in left.processes
             )
             outcome.faults.append(f"left behind:\n{left}{states}")
             left.end()
