@@ -27,6 +27,17 @@ def test_who_waits_is_told() -> None:
     assert time.monotonic() - began < 10
 
 
+def test_it_stays_set_while_somebody_waits() -> None:
+    """Who looks meanwhile sees nothing else."""
+    flag = Flag()
+    flag.set()
+    waits = threading.Thread(target=lambda: [flag.wait(1) for _ in range(20_000)], daemon=True)
+    waits.start()
+    seen = {flag.is_set() for _ in range(20_000)}
+    waits.join(10)
+    assert seen == {True}
+
+
 def test_a_thread_that_is_interrupted_while_it_sets_it_locks_nobody_out() -> None:
     """Neither itself nor who waits, at whatever moment that is."""
     before = sys.getswitchinterval()

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 
 class Flag:
-    """Set once, by a thread that may be interrupted meanwhile, also by itself; others wait for that.
+    """Set once, by a thread that may be interrupted meanwhile, also by itself; one other may wait for that.
 
     A `threading.Event` has a lock, and an exception that is raised in a thread from outside may come just when it has taken
-    that: nobody ever gives it back. Here every step is one call into C.
+    that: nobody ever gives it back. Here every step is an assignment or one call into C.
     """
 
     def __init__(self) -> None:
-        self._said: SimpleQueue[None] = SimpleQueue()
+        self._set = False
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
         """Set it; again, if it is."""
-        self._said.put(None)
+        self._set = True
+        self._bell.put(None)
 
     def is_set(self) -> bool:
         """Whether it was set."""
-        return not self._said.empty()
+        return self._set
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long at most; return whether it is set. For one thread at a time."""
-        try:
-            self._said.get(timeout=max(0.0, seconds))
-        except Empty:
-            return False
-        self._said.put(None)
-        return True
+        """Wait so long at most; return whether it is set."""
+        if not self._set:
+            with suppress(Empty):
+                self._bell.get(timeout=max(0.0, seconds))
+        return self._set
