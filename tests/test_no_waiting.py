@@ -19,6 +19,7 @@ PACKAGE = Path(tractor.__file__).parent
 
 #: Where the runtime sleeps, and what for. None of these is between a cancellation and its effect.
 SLEEPS = {
+    "_child/_interpreter.py": "no time at all: a turn for the warden, which is just interrupting",
     "_child/_warden.py": "a thread that ends an orphan: until the moment for the next step",
     "discovery/_api.py": "before it asks again for an actor that is not there",
     "discovery/_client.py": "before it asks a lost registrar again",
